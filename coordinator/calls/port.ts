@@ -1,0 +1,50 @@
+// The port to the services: ask for an attempt, be told its outcome once. Twins: grpc.ts and memory.ts.
+import type { Message } from '@bufbuild/protobuf'
+import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
+import type { Step } from '../core/pipeline.ts'
+
+export type CallRequest = {
+  /** 32 hex digits. A second call with a running or held key attaches to it. */
+  readonly effectKey: string
+  readonly task: number
+  readonly step: Step
+  readonly entity: string
+  readonly attempt: number
+  readonly request: Message
+  /** Deadline of this attempt, queueing for a free slot not counted. */
+  readonly timeoutMs: number
+  /** W3C trace context that goes with the call: the attempt's CLIENT span. */
+  readonly traceparent: string
+}
+
+export type Outcome =
+  | { readonly kind: 'done'; readonly output: Uint8Array; readonly timing: Timing }
+  | {
+      readonly kind: 'failed'
+      readonly failure: StepFailure
+      /** The service's own wish (RetryInfo), for OVERLOADED and RETRYABLE. */
+      readonly retryAfterMs?: number
+      readonly timing: Timing
+    }
+
+/** UTC milliseconds: when the call left after queueing for a slot, and when the outcome came. */
+export type Timing = {
+  readonly startedMs: number
+  readonly endedMs: number
+  readonly replica: string
+}
+
+export interface Caller {
+  /**
+   * Starts the call, or attaches to the running one with the same effect key, or delivers its held outcome.
+   * Every listener is told exactly once, never synchronously; a later call for the same key and task replaces
+   * the listener of the earlier one.
+   */
+  call(request: CallRequest, onOutcome: (outcome: Outcome) => void): void
+  /** The flush that carries this key's outcome is confirmed: forget it. */
+  release(effectKey: string): void
+  /** The task was lost: let its calls run, keep their outcomes for heldOutcomeMs (30,000), tell nobody. */
+  detach(task: number): void
+  /** Ends every call. */
+  close(): Promise<void>
+}

@@ -1,0 +1,202 @@
+// Names and keys: entity keys, result keys, effect keys, trace ids. Their derivations are frozen by test vectors
+// (test/core/ids.test.ts): changing one orphans state, results and traces that exist.
+import { createHash } from 'node:crypto'
+import { create } from '@bufbuild/protobuf'
+import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { Identity } from '#proto/wellspring/lab/v1/identity_pb.ts'
+import { IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
+
+/** Canonical text of an identity: experiment/plate/acquisition[/well/tN[/sN[/zN/channel]]]. */
+export function entityKey(identity: Identity): string {
+  const { experiment, plate, acquisition, well, timePoint, site, z, channel } = identity
+  let key = `${experiment}/${plate}/${acquisition}`
+  if (well === undefined || timePoint === undefined) return key
+  key += `/${well}/t${timePoint}`
+  if (site === undefined) return key
+  key += `/s${site}`
+  if (z === undefined || channel === undefined) return key
+  return `${key}/z${z}/${channel}`
+}
+
+const SEGMENTS = { plate: 3, well: 5, site: 6, image: 8 } as const
+
+/** Level of an entity key, by its number of segments. Throws on anything that is not an entity key. */
+export function levelOf(key: string): Level {
+  switch (key.split('/').length) {
+    case SEGMENTS.plate:
+      return Level.PLATE
+    case SEGMENTS.well:
+      return Level.WELL
+    case SEGMENTS.site:
+      return Level.SITE
+    case SEGMENTS.image:
+      return Level.IMAGE
+    default:
+      throw new Error(
+        `"${key}" is no entity key: want experiment/plate/acquisition[/well/tN[/sN[/zN/channel]]]`,
+      )
+  }
+}
+
+/** The identity that an entity key spells. Throws as levelOf does. */
+export function parseEntity(key: string): Identity {
+  const level = levelOf(key)
+  const [experiment = '', plate = '', acquisition = '', well, t, s, z, channel] = key.split('/')
+  const identity = create(IdentitySchema, { experiment, plate, acquisition })
+  if (level === Level.PLATE) return identity
+  identity.well = well ?? ''
+  identity.timePoint = numbered(key, 't', t)
+  if (level === Level.WELL) return identity
+  identity.site = numbered(key, 's', s)
+  if (level === Level.SITE) return identity
+  identity.z = numbered(key, 'z', z)
+  identity.channel = channel ?? ''
+  return identity
+}
+
+function numbered(key: string, letter: string, segment: string | undefined): number {
+  if (segment === undefined || !segment.startsWith(letter) || !/^[0-9]+$/.test(segment.slice(1)))
+    throw new Error(`"${key}" is no entity key: "${segment}" should be ${letter} and a number`)
+  return Number(segment.slice(1))
+}
+
+/** Entity key of the level above: image → site → well → plate. A plate has none. */
+export function parentOf(key: string): string | undefined {
+  const parts = key.split('/')
+  switch (parts.length) {
+    case SEGMENTS.image:
+      return parts.slice(0, SEGMENTS.site).join('/')
+    case SEGMENTS.site:
+      return parts.slice(0, SEGMENTS.well).join('/')
+    case SEGMENTS.well:
+      return parts.slice(0, SEGMENTS.plate).join('/')
+    default:
+      return undefined
+  }
+}
+
+/** Key of the plate acquisition that an entity belongs to. */
+export function plateOf(key: string): string {
+  return key.split('/', SEGMENTS.plate).join('/')
+}
+
+/** Kafka key of everything that belongs to a plate: experiment/plate. */
+export function partitionKey(entity: string): string {
+  return entity.split('/', 2).join('/')
+}
+
+/** Result key: unique over all results of an application. */
+export function resultKey(
+  entity: string,
+  step: string,
+  pipeline: string,
+  revision: number,
+): string {
+  return `${entity}/${step}@${pipeline}#${revision}`
+}
+
+/** Ids match [A-Za-z0-9._-]{1,64}; every other byte of the UTF-8 text is percent-encoded, % included. */
+export function encodeId(text: string): string {
+  let out = ''
+  for (const byte of Buffer.from(text, 'utf8')) {
+    const char = String.fromCharCode(byte)
+    out += /[A-Za-z0-9._-]/.test(char)
+      ? char
+      : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+  }
+  if (out === '' || out.length > 192) throw new Error(`"${text}" is no id: want 1 to 64 characters`)
+  return out
+}
+
+/** Canonical well name A01 … AF48 from A1, a01, A01, r01c01 or AF48; undefined if it is none. */
+export function wellName(text: string): string | undefined {
+  const harmony = /^r([0-9]{1,2})c([0-9]{1,2})$/i.exec(text)
+  const letters = /^([A-Za-z]{1,2})([0-9]{1,2})$/.exec(text)
+  const row = harmony ? Number(harmony[1]) : letters ? rowNumber(letters[1] ?? '') : 0
+  const column = Number(harmony?.[2] ?? letters?.[2] ?? 0)
+  if (row < 1 || row > 32 || column < 1 || column > 48) return undefined
+  return wellAt(row, column)
+}
+
+/** Canonical well name of a row (1 … 32) and column (1 … 48). */
+export function wellAt(row: number, column: number): string {
+  const letter = (n: number): string => String.fromCharCode(64 + n)
+  const name =
+    row <= 26 ? letter(row) : letter(Math.floor((row - 1) / 26)) + letter(((row - 1) % 26) + 1)
+  return name + String(column).padStart(2, '0')
+}
+
+/** Row (1 … 32) and column (1 … 48) of a canonical well name. */
+export function wellPosition(well: string): { row: number; column: number } {
+  const match = /^([A-Z]{1,2})([0-9]{2})$/.exec(well)
+  if (!match) throw new Error(`"${well}" is no canonical well name`)
+  return { row: rowNumber(match[1] ?? ''), column: Number(match[2]) }
+}
+
+function rowNumber(letters: string): number {
+  let row = 0
+  for (const char of letters.toUpperCase()) row = row * 26 + char.charCodeAt(0) - 64
+  return row
+}
+
+export type EffectKeyParts = {
+  readonly pipeline: string
+  readonly step: string
+  readonly entity: string
+  readonly inputDigest: Uint8Array
+  readonly generation: number
+}
+
+/** Idempotency key, 16 bytes: one effect, over retries and take-overs. */
+export function effectKey(parts: EffectKeyParts): Uint8Array {
+  const { pipeline, step, entity, inputDigest, generation } = parts
+  return digest16(`effect\n${pipeline}\n${step}\n${entity}\n${hex(inputDigest)}\n${generation}`)
+}
+
+/** Trace id, 32 hex digits: any entity finds its trace without an index. revision counts from 1. */
+export function traceId(application: string, entity: string, revision: number): string {
+  return hex(digest16(`trace\n${application}\n${entity}\n${revision}`))
+}
+
+/** Span id, 16 hex digits, of a named part of a trace. */
+export function spanId(trace: string, part: string): string {
+  return hex(digest16(`span\n${trace}\n${part}`).subarray(0, 8))
+}
+
+function digest16(text: string): Uint8Array {
+  return createHash('sha256').update(text).digest().subarray(0, 16)
+}
+
+/** SHA-256, 32 bytes. */
+export function sha256(bytes: Uint8Array): Uint8Array {
+  return createHash('sha256').update(bytes).digest()
+}
+
+export function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
+}
+
+/** Partition of a Kafka key among `tasks` partitions, as the Java client's default partitioner has it. */
+export function taskOf(key: string, tasks: number): number {
+  return (murmur2(Buffer.from(key, 'utf8')) & 0x7fffffff) % tasks
+}
+
+/** murmur2 of org.apache.kafka.common.utils.Utils, seed 0x9747b28c. */
+export function murmur2(data: Uint8Array): number {
+  const m = 0x5bd1e995
+  const { length } = data
+  const view = new DataView(data.buffer, data.byteOffset, length)
+  let h = 0x9747b28c ^ length
+  let at = 0
+  for (; at + 4 <= length; at += 4) {
+    let k = Math.imul(view.getInt32(at, true), m)
+    k = Math.imul(k ^ (k >>> 24), m)
+    h = Math.imul(h, m) ^ k
+  }
+  const rest = length - at
+  if (rest >= 3) h ^= view.getUint8(at + 2) << 16
+  if (rest >= 2) h ^= view.getUint8(at + 1) << 8
+  if (rest >= 1) h = Math.imul(h ^ view.getUint8(at), m)
+  h = Math.imul(h ^ (h >>> 13), m)
+  return h ^ (h >>> 15)
+}

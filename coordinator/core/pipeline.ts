@@ -1,0 +1,146 @@
+// A pipeline as data: steps, and where each request field comes from. A misspelt or mistyped binding does not
+// compile; check.ts says the same of pipelines at start, against the descriptors.
+import type { DescMessage, DescMethodUnary, MessageShape } from '@bufbuild/protobuf'
+import type { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { StepPolicy } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
+import type { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
+import type { WellRole } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import type { BandPolicy } from './bands.ts'
+
+/** Where a value comes from. Paths are field names as protobuf-es spells them (localName). */
+export type Source =
+  | { readonly kind: 'image'; readonly field: ImageField }
+  | { readonly kind: 'channel-image'; readonly channelKind: ChannelKind }
+  | { readonly kind: 'output'; readonly step: string; readonly field: string }
+  | { readonly kind: 'identity'; readonly field: 'well' | 'site' | 'z' | 'channel' | 'timePoint' }
+  | { readonly kind: 'plan'; readonly field: 'wellRole' }
+  | { readonly kind: 'close'; readonly field: 'expected' | 'done' | 'holes' }
+  | { readonly kind: 'constant'; readonly value: string | number | boolean }
+  | {
+      readonly kind: 'each'
+      readonly at: EachOf
+      readonly fields: Readonly<Record<string, Source>>
+    }
+
+export type ImageField = 'artifact' | 'channelKind' | 'detectorCeiling'
+
+/** 'members': every done member; 'reference-z': at site level only the images at the plan's reference z. */
+export type EachOf = 'members' | 'reference-z'
+
+/** A Source whose value has type T. T is a phantom: the compiler checks it, nothing carries it. */
+export type From<T> = Source & { readonly gives?: T }
+
+export type StepSpec = {
+  readonly name: string
+  readonly method: DescMethodUnary
+  readonly inputs: Readonly<Record<string, Source>>
+}
+
+/** A step handle that remembers its output type, so that out(handle, 'field') is checked. */
+export type StepHandle<O extends DescMessage> = StepSpec & { readonly output?: O }
+
+type Unwrap<T> = T extends readonly (infer Item)[]
+  ? From<readonly BoundItem<Item>[]>
+  : From<NonNullable<T>>
+type BoundItem<T> = T extends object ? { readonly [K in keyof T]?: unknown } : T
+type Fields<T> = Omit<T, '$typeName' | '$unknown' | 'context'>
+export type Inputs<I extends DescMessage> = {
+  readonly [K in keyof Fields<MessageShape<I>>]?: Unwrap<MessageShape<I>[K]>
+}
+
+/** Declares a step: its name, its contract, and where every request field comes from. */
+export function step<I extends DescMessage, O extends DescMessage>(
+  name: string,
+  method: DescMethodUnary<I, O>,
+  inputs: Inputs<I>,
+): StepHandle<O> {
+  return { name, method, inputs: inputs as Readonly<Record<string, Source>> }
+}
+
+/** A field of an earlier step's response on the same entity, or inside each() of a member's. */
+export function out<O extends DescMessage, K extends keyof Fields<MessageShape<O>> & string>(
+  from: StepHandle<O>,
+  field: K,
+): From<NonNullable<MessageShape<O>[K]>> {
+  return { kind: 'output', step: from.name, field }
+}
+
+/** One item per done member of the level below, with fields bound inside the member. */
+export function each<F extends Readonly<Record<string, Source>>>(
+  fields: F,
+  at: EachOf = 'members',
+): From<readonly { readonly [K in keyof F]: F[K] extends From<infer T> ? T : never }[]> {
+  return { kind: 'each', at, fields }
+}
+
+/** The artifact of the first channel of this kind at the plan's reference z; without it the step is skipped. */
+export function channelImage(channelKind: ChannelKind): From<Artifact> {
+  return { kind: 'channel-image', channelKind }
+}
+
+export const image = {
+  artifact: { kind: 'image', field: 'artifact' } as From<Artifact>,
+  channelKind: { kind: 'image', field: 'channelKind' } as From<ChannelKind>,
+  detectorCeiling: { kind: 'image', field: 'detectorCeiling' } as From<number>,
+} as const
+
+export const identity = {
+  well: { kind: 'identity', field: 'well' } as From<string>,
+  site: { kind: 'identity', field: 'site' } as From<number>,
+  channel: { kind: 'identity', field: 'channel' } as From<string>,
+} as const
+
+export const plan = { wellRole: { kind: 'plan', field: 'wellRole' } as From<WellRole> } as const
+
+export const close = {
+  expected: { kind: 'close', field: 'expected' } as From<number>,
+  done: { kind: 'close', field: 'done' } as From<number>,
+  holes: { kind: 'close', field: 'holes' } as From<readonly string[]>,
+} as const
+
+/** A fixed value. */
+export function constant<T extends string | number | boolean>(value: T): From<T> {
+  return { kind: 'constant', value } as From<T>
+}
+
+export type PipelineSpec = {
+  readonly name: string
+  readonly version: number
+  readonly steps: readonly StepSpec[]
+  readonly bands: BandPolicy
+}
+
+/** The policy of a step in milliseconds, from its contract's options. */
+export type Policy = {
+  readonly level: Level
+  readonly purity: StepPolicy['purity']
+  readonly attemptTimeoutMs: number
+  readonly totalTimeoutMs: number
+  readonly attemptsMax: number
+  readonly backoffInitialMs: number
+  readonly backoffMaxMs: number
+  readonly backoffMultiplier: number
+  readonly inFlightMaxPerReplica: number
+  readonly onPoison: StepPolicy['onPoison']
+}
+
+/** A step, checked and ready to run. */
+export type Step = StepSpec & {
+  readonly index: number
+  readonly policy: Policy
+  /** Steps of the same level whose outputs it needs. */
+  readonly needs: readonly string[]
+}
+
+/** A pipeline, checked and ready to run. */
+export type Pipeline = {
+  readonly name: string
+  readonly version: number
+  /** name-version, as in result keys. */
+  readonly label: string
+  readonly steps: readonly Step[]
+  /** Steps of a level, in order. */
+  at(level: Level): readonly Step[]
+  readonly bands: BandPolicy
+}

@@ -1,0 +1,111 @@
+// The port to Kafka, as little as takeover.md needs of it. Twins: kafka.ts (kafkajs) and memory.ts.
+// Topic names in this port carry no prefix ("images.v1"); the twin adds it.
+
+/** Topics that tasks read; co-partitioned, `tasks` partitions each. */
+export const INPUT_TOPICS = ['images.v1', 'commands.v1'] as const
+export type InputTopic = (typeof INPUT_TOPICS)[number]
+
+/** Topics that tasks write; partition = task, but for plate-events.v1, partitioned by experiment. */
+export const OUTPUT_TOPICS = [
+  'state.v1',
+  'results.v1',
+  'quality.v1',
+  'plate-events.v1',
+  'dead-letters.v1',
+  'spans.v1',
+  'status.v1',
+] as const
+export type OutputTopic = (typeof OUTPUT_TOPICS)[number]
+
+export type LogRecord = {
+  readonly topic: InputTopic | OutputTopic
+  readonly partition: number
+  readonly offset: number
+  /** null: the record has no key. */
+  readonly key: Buffer | null
+  /** null: a tombstone. */
+  readonly value: Buffer | null
+  /** Last value of each header. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
+export type NewRecord = {
+  readonly topic: OutputTopic
+  readonly partition: number
+  readonly key: string
+  /** null: a tombstone. */
+  readonly value: Uint8Array | null
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** Identity of a fenced writer. */
+export type WriterId = { readonly producerId: number; readonly epoch: number }
+
+/**
+ * Why a writer or a read failed.
+ * fenced: a newer writer owns the id (47, 90); unknown: the transaction may or may not have committed, or the
+ * broker could not be asked; fatal: going on is wrong (message says what to do).
+ */
+export class LogError extends Error {
+  readonly kind: 'fenced' | 'unknown' | 'fatal'
+  constructor(kind: LogError['kind'], message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'LogError'
+    this.kind = kind
+  }
+}
+
+/** The one transactional writer of a task. After any rejection it must be closed and a new one opened. */
+export interface Writer {
+  readonly id: WriterId
+  /** One transaction: begin, one sendBatch, commit. Never more than one at a time. Rejects with LogError. */
+  commit(records: readonly NewRecord[]): Promise<void>
+  /** Frees sockets. Await a running commit first. Never rejects. */
+  close(): Promise<void>
+}
+
+/** What the group says. Handlers are called synchronously, before the next fetch. */
+export interface GroupListener {
+  /**
+   * A new generation with these tasks. `kept` are those whose memory may be trusted: owned in the last
+   * generation, which was this one minus one, under the same member id. Returns for every kept task the next
+   * offset per input topic; inputs of the other tasks are paused until resume().
+   */
+  assigned(tasks: readonly number[], kept: ReadonlySet<number>): Positions
+  /** A heartbeat that was sent at or after this local monotonic moment (ms) was answered OK. */
+  confirmed(sentAtMs: number): void
+  /** Records of an input, in order. Must only enqueue. */
+  records(task: number, records: readonly LogRecord[]): void
+  /** Reached this position of an input although no record was delivered (markers, aborted, compacted). */
+  passed(task: number, topic: InputTopic, nextOffset: number): void
+  /** The consumer died for good; the process must end. */
+  crashed(error: Error): void
+}
+
+/** Next offset per task and input topic. */
+export type Positions = ReadonlyMap<number, Readonly<Record<InputTopic, number>>>
+
+export type Offsets = { readonly low: number; readonly high: number }
+
+export interface Log {
+  readonly tasks: number
+  /** Joins the group; one listener per process. Rejects with LogError fatal on unequal partition counts. */
+  join(listener: GroupListener): Promise<void>
+  /** Starts or goes on reading a task's inputs at these positions. */
+  resume(task: number, next: Readonly<Record<InputTopic, number>>): void
+  /** Stops delivering a task's inputs; records already on the way are dropped by the caller by offset. */
+  pause(task: number): void
+  /** New writer for the task's transactional id: fences every older one. Rejects with LogError, retry is ours. */
+  fence(task: number): Promise<Writer>
+  /**
+   * Reads state.v1 of the task, read_committed, from an offset, in order, until `onRecord` returns true or
+   * the high watermark seen at the start is passed. Returns the next offset to read.
+   */
+  readState(task: number, from: number, onRecord: (record: LogRecord) => boolean): Promise<number>
+  /** First and end offset (high watermark) of every input of a task. */
+  inputOffsets(task: number): Promise<Readonly<Record<InputTopic, Offsets>>>
+  /** Addresses of the coordinators that own the other tasks, as far as the group told us. */
+  owners(): ReadonlyMap<number, string>
+  /** Leaves the group and closes everything. Bounded in time. */
+  close(): Promise<void>
+}
