@@ -15,10 +15,10 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file wellspring/lab/v1/plan.proto.
  */
 export const file_wellspring_lab_v1_plan: GenFile = /*@__PURE__*/
-  fileDesc("Chx3ZWxsc3ByaW5nL2xhYi92MS9wbGFuLnByb3RvEhF3ZWxsc3ByaW5nLmxhYi52MSLZAwoJUGxhdGVQbGFuEjMKCmV4cGVyaW1lbnQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSLgoFcGxhdGUYAiABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSNAoLYWNxdWlzaXRpb24YAyABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSOgoFd2VsbHMYBCADKAsyHi53ZWxsc3ByaW5nLmxhYi52MS5QbGFubmVkV2VsbEILukgIkgEFCAEQgAwSHAoFc2l0ZXMYBSADKA1CDbpICpIBBwgBEIACGAESIgoLdGltZV9wb2ludHMYBiADKA1CDbpICpIBBwgBEIAIGAESHwoIel9wbGFuZXMYByADKA1CDbpICpIBBwgBEIABGAESEwoLcmVmZXJlbmNlX3oYCCABKA0SOAoIY2hhbm5lbHMYCSADKAsyGi53ZWxsc3ByaW5nLmxhYi52MS5DaGFubmVsQgq6SAeSAQQIARAgEkMKDGNvbXBsZXRlbmVzcxgKIAEoCzIlLndlbGxzcHJpbmcubGFiLnYxLkNvbXBsZXRlbmVzc1BvbGljeUIGukgDyAEBIoABCgtQbGFubmVkV2VsbBIpCgR3ZWxsGAEgASgJQhu6SBhyFjIUXltBLVpdezEsMn1bMC05XXsyfSQSKQoEcm9sZRgCIAEoDjIbLndlbGxzcHJpbmcubGFiLnYxLldlbGxSb2xlEhsKCXRyZWF0bWVudBgDIAEoCUIIukgFcgMYgAIiqwEKEkNvbXBsZXRlbmVzc1BvbGljeRInCgZxdW9ydW0YASABKAFCF7pIFBISGQAAAAAAAPA/KQAAAAAAAAAAEjcKDHF1b3J1bV9hZnRlchgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIGukgDyAEBEjMKCGRlYWRsaW5lGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQga6SAPIAQEqewoIV2VsbFJvbGUSGQoVV0VMTF9ST0xFX1VOU1BFQ0lGSUVEEAASFAoQV0VMTF9ST0xFX1NBTVBMRRABEh4KGldFTExfUk9MRV9QT1NJVElWRV9DT05UUk9MEAISHgoaV0VMTF9ST0xFX05FR0FUSVZFX0NPTlRST0wQA2IGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_wellspring_lab_v1_identity]);
+  fileDesc("Chx3ZWxsc3ByaW5nL2xhYi92MS9wbGFuLnByb3RvEhF3ZWxsc3ByaW5nLmxhYi52MSLZAwoJUGxhdGVQbGFuEjMKCmV4cGVyaW1lbnQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSLgoFcGxhdGUYAiABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSNAoLYWNxdWlzaXRpb24YAyABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSOgoFd2VsbHMYBCADKAsyHi53ZWxsc3ByaW5nLmxhYi52MS5QbGFubmVkV2VsbEILukgIkgEFCAEQgAwSHAoFc2l0ZXMYBSADKA1CDbpICpIBBwgBEIACGAESIgoLdGltZV9wb2ludHMYBiADKA1CDbpICpIBBwgBEIAIGAESHwoIel9wbGFuZXMYByADKA1CDbpICpIBBwgBEIABGAESEwoLcmVmZXJlbmNlX3oYCCABKA0SOAoIY2hhbm5lbHMYCSADKAsyGi53ZWxsc3ByaW5nLmxhYi52MS5DaGFubmVsQgq6SAeSAQQIARAgEkMKDGNvbXBsZXRlbmVzcxgKIAEoCzIlLndlbGxzcHJpbmcubGFiLnYxLkNvbXBsZXRlbmVzc1BvbGljeUIGukgDyAEBIpwBCgtQbGFubmVkV2VsbBIpCgR3ZWxsGAEgASgJQhu6SBhyFjIUXltBLVpdezEsMn1bMC05XXsyfSQSKQoEcm9sZRgCIAEoDjIbLndlbGxzcHJpbmcubGFiLnYxLldlbGxSb2xlEhsKCXRyZWF0bWVudBgDIAEoCUIIukgFcgMYgAISGgoFc2l0ZXMYBCADKA1CC7pICJIBBRCAAhgBIqsBChJDb21wbGV0ZW5lc3NQb2xpY3kSJwoGcXVvcnVtGAEgASgBQhe6SBQSEhkAAAAAAADwPykAAAAAAAAAABI3CgxxdW9ydW1fYWZ0ZXIYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CBrpIA8gBARIzCghkZWFkbGluZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIGukgDyAEBKnsKCFdlbGxSb2xlEhkKFVdFTExfUk9MRV9VTlNQRUNJRklFRBAAEhQKEFdFTExfUk9MRV9TQU1QTEUQARIeChpXRUxMX1JPTEVfUE9TSVRJVkVfQ09OVFJPTBACEh4KGldFTExfUk9MRV9ORUdBVElWRV9DT05UUk9MEANiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_wellspring_lab_v1_identity]);
 
 /**
- * What a plate acquisition is expected to bring: every well at every time point has every site, and every site
+ * What a plate acquisition is expected to bring: every well at every time point has its sites, and every site
  * every z plane and channel. Completeness is judged against this.
  *
  * @generated from message wellspring.lab.v1.PlatePlan
@@ -53,7 +53,7 @@ export type PlatePlan = Message<"wellspring.lab.v1.PlatePlan"> & {
   wells: PlannedWell[];
 
   /**
-   * Site numbers in every well.
+   * Site numbers in every well that does not name its own.
    *
    * @generated from field: repeated uint32 sites = 5;
    */
@@ -128,6 +128,13 @@ export type PlannedWell = Message<"wellspring.lab.v1.PlannedWell"> & {
    * @generated from field: string treatment = 3;
    */
   treatment: string;
+
+  /**
+   * Site numbers in this well, where the layout is sparse; empty: the plan's sites.
+   *
+   * @generated from field: repeated uint32 sites = 4;
+   */
+  sites: number[];
 };
 
 /**
