@@ -1,0 +1,98 @@
+// Asks a program that speaks HTTP and JSON: bounded time and text, every end a value.
+
+export type FetchOptions = {
+  readonly signal: AbortSignal
+  /** Sent as the traceparent header. */
+  readonly traceparent: string
+  readonly method?: string
+  /** Sent as JSON. */
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+  readonly timeoutMs?: number
+  /** Default 1 MiB. */
+  readonly answerBytesMax?: number
+}
+
+export type FetchResult =
+  | {
+      readonly kind: 'answer'
+      readonly status: number
+      /** Parsed JSON; undefined for an empty body. */
+      readonly body: unknown
+      /** From Retry-After, when the program sent one. */
+      readonly retryAfterMs?: number
+    }
+  | {
+      readonly kind: 'not-json'
+      readonly status: number
+      readonly text: string
+      readonly retryAfterMs?: number
+    }
+  | { readonly kind: 'too-large'; readonly status: number }
+  | { readonly kind: 'timed-out' }
+  | { readonly kind: 'unreachable'; readonly why: string }
+
+/** Sends a request and reads its answer, whatever its status. Rejects only when the signal aborts. */
+export async function fetchJson(url: string, options: FetchOptions): Promise<FetchResult> {
+  const { signal, timeoutMs, answerBytesMax = 1024 * 1024 } = options
+  signal.throwIfAborted()
+  const limit = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)
+  try {
+    const response = await fetch(url, {
+      method: options.method ?? (options.body === undefined ? 'GET' : 'POST'),
+      headers: {
+        accept: 'application/json',
+        ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...options.headers,
+        traceparent: options.traceparent,
+      },
+      ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+      signal: limit === undefined ? signal : AbortSignal.any([signal, limit]),
+    })
+    const { status } = response
+    const text = await readText(response, answerBytesMax)
+    if (text === undefined) return { kind: 'too-large', status }
+    const retry = retryAfter(response.headers.get('retry-after'))
+    const parsed = parse(text)
+    return parsed.ok
+      ? { kind: 'answer', status, body: parsed.body, ...retry }
+      : { kind: 'not-json', status, text: text.slice(0, 512), ...retry }
+  } catch (error) {
+    signal.throwIfAborted()
+    if (limit?.aborted) return { kind: 'timed-out' }
+    return { kind: 'unreachable', why: reasonOf(error) }
+  }
+}
+
+async function readText(response: Response, bytesMax: number): Promise<string | undefined> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.length
+    if (bytes > bytesMax) return undefined // leaving the loop cancels the rest of the body
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function parse(text: string): { ok: true; body: unknown } | { ok: false } {
+  if (text === '') return { ok: true, body: undefined }
+  try {
+    return { ok: true, body: JSON.parse(text) }
+  } catch {
+    return { ok: false }
+  }
+}
+
+/** Retry-After in seconds; its date form is not worth the trouble here. */
+function retryAfter(header: string | null): { retryAfterMs?: number } {
+  return header !== null && /^[0-9]{1,6}$/.test(header)
+    ? { retryAfterMs: Number(header) * 1000 }
+    : {}
+}
+
+/** fetch hides the reason ("connect ECONNREFUSED …") in the cause. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.cause instanceof Error ? error.cause.message : error.message
+}
