@@ -1,0 +1,19 @@
+// `npm run reset`: forgets everything that npm start kept, but for Kafka's jars.
+import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { readLocal, isRunning } from './local.ts'
+import { stateDir } from './tools.ts'
+
+/** What costs minutes to fetch and holds no state. */
+const KEPT: ReadonlySet<string> = new Set(['jars'])
+
+const running = (await readLocal(stateDir))?.processes.filter(({ pid }) => isRunning(pid)) ?? []
+if (running.length > 0) {
+  const names = running.map(({ name, pid }) => `${name} (${pid})`).join(', ')
+  process.stderr.write(`wellspring: npm start is running: ${names}. Stop it first (Ctrl-C).\n`)
+  process.exit(1)
+}
+const entries = await readdir(stateDir).catch(() => [])
+const gone = entries.filter((entry) => !KEPT.has(entry))
+for (const entry of gone) await rm(join(stateDir, entry), { recursive: true, force: true })
+console.log(gone.length > 0 ? `removed ${gone.join(', ')}` : 'nothing to remove')

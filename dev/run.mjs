@@ -1,0 +1,158 @@
+// Runs one of our TypeScript programs on our own Node, after setting up whatever a fresh clone still lacks:
+//   node dev/run.mjs <program.ts> [args …]
+// Every npm script goes through here. Plain JavaScript without dependencies, since it runs before they exist.
+import { spawn, spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, readFileSync, symlinkSync } from 'node:fs'
+import { constants } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const NODE_MIN = 20
+const JAVA_MIN = 17
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const ownNode = join(root, 'node_modules', '.bin', 'node')
+
+main(process.argv.slice(2))
+
+function main(args) {
+  const [program] = args
+  if (!program) stop('usage: node dev/run.mjs <program.ts> [args …]')
+  checkNode()
+  if (needsBroker(args)) checkJava()
+  if (!packagesAreThere()) installPackages()
+  linkCommand()
+  if (!existsSync(join(root, 'proto', 'gen', 'wellspring'))) generateCode()
+  run(args)
+}
+
+/** Replaces itself as far as Node can: same streams, signals passed on, same exit code. */
+function run(args) {
+  const child = spawn(ownNode, args, {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, WELLSPRING_LAUNCHER: String(process.pid) },
+  })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  endWithNpm(child)
+  child.on('error', (error) => stop(`cannot run ${ownNode}: ${error.message}`))
+  child.on('exit', (code, signal) =>
+    process.exit(signal ? 128 + (constants.signals[signal] ?? 0) : (code ?? 1)),
+  )
+}
+
+/** npm that was killed with -9 cannot pass that on: notice that its process is gone. */
+function endWithNpm(child) {
+  if (!process.env.npm_lifecycle_event) return
+  const parent = process.ppid
+  setInterval(() => process.ppid === parent || child.kill('SIGTERM'), 500).unref()
+}
+
+function checkNode() {
+  const major = Number(process.versions.node.split('.')[0])
+  if (major >= NODE_MIN) return
+  stop(
+    `Node ${process.versions.node} is too old.`,
+    `Install Node ${NODE_MIN} or newer (nodejs.org); the newer Node that Wellspring runs on comes with its packages.`,
+  )
+}
+
+/** Programs that start a local Kafka, unless they are given one. */
+function needsBroker([program, ...rest]) {
+  if (process.env.KAFKA_BROKERS || process.env.WELLSPRING_TEST_BROKERS) return false
+  if (rest.includes('--help')) return false
+  if (program === 'dev/check.ts') return !rest.includes('--fast')
+  return ['dev/start.ts', 'test/run.ts', 'test/bench/bench.ts'].includes(program)
+}
+
+function checkJava() {
+  const version = javaVersion()
+  const wayOut = [
+    `Install a JDK ${JAVA_MIN} or newer, for instance: apt-get install openjdk-17-jre-headless maven · brew install openjdk@17 maven`,
+    'Or use a Kafka that runs already: KAFKA_BROKERS=host:port npm start',
+  ]
+  if (version === undefined) stop('Java is missing: the local Kafka runs on it.', ...wayOut)
+  if (version < JAVA_MIN)
+    stop(`Java ${version} is too old: the local Kafka needs ${JAVA_MIN}.`, ...wayOut)
+  if (jarsAreThere() || spawnSync('mvn', ['--version'], { stdio: 'ignore' }).status === 0) return
+  stop('Maven is missing: it fetches the jars of the local Kafka, once.', ...wayOut)
+}
+
+function javaVersion() {
+  const java = process.env.JAVA_HOME ? join(process.env.JAVA_HOME, 'bin', 'java') : 'java'
+  const asked = spawnSync(java, ['-version'], { encoding: 'utf8' })
+  const match = /version "(?:1\.)?(\d+)/.exec(`${asked.stderr ?? ''}${asked.stdout ?? ''}`)
+  return match ? Number(match[1]) : undefined
+}
+
+function jarsAreThere() {
+  return existsSync(join(root, '.wellspring', 'jars'))
+}
+
+/**
+ * Whether node_modules holds what package-lock.json says. npm keeps a lock file of its own in there, written
+ * last, so an interrupted installation does not count.
+ */
+function packagesAreThere() {
+  const wanted = readLock('package-lock.json')
+  const found = readLock(join('node_modules', '.package-lock.json'))
+  if (!wanted) stop('package-lock.json is missing: this is not a whole clone.')
+  if (!found || !existsSync(ownNode)) return false
+  return Object.entries(wanted).every(([path, { version, optional }]) =>
+    path === '' || found[path] ? path === '' || found[path].version === version : optional,
+  )
+}
+
+function readLock(path) {
+  try {
+    return JSON.parse(readFileSync(join(root, path), 'utf8')).packages
+  } catch {
+    return undefined
+  }
+}
+
+function installPackages() {
+  say('installing packages (npm ci) …')
+  // Under npm, npm_execpath is npm's own script, to be run by the Node that runs us.
+  const npm = process.env.npm_execpath
+  const [command, ...first] = npm?.endsWith('.js') ? [process.execPath, npm] : ['npm']
+  const flags = ['ci', '--no-audit', '--no-fund', '--loglevel=error']
+  const done = spawnSync(command, [...first, ...flags], {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
+  if (done.error) stop(`npm cannot be run: ${done.error.message}`, 'Install npm beside Node.')
+  if (done.status !== 0 || !existsSync(ownNode))
+    stop(
+      'npm ci failed (its message is above).',
+      'Check the network and the npm registry, then try again.',
+    )
+}
+
+/** npx looks for a command in node_modules/.bin, where npm links every package's but our own. */
+function linkCommand() {
+  const target = join(root, 'cli', 'wellspring.mjs')
+  const link = join(root, 'node_modules', '.bin', 'wellspring')
+  if (existsSync(link) || !existsSync(target)) return
+  try {
+    symlinkSync(join('..', '..', 'cli', 'wellspring.mjs'), link)
+    chmodSync(target, 0o755)
+  } catch (error) {
+    if (error.code !== 'EEXIST')
+      say(`cannot link ${link}: ${error.message}; use node cli/wellspring.mjs`)
+  }
+}
+
+function generateCode() {
+  say('generating code from proto/ …')
+  const done = spawnSync(ownNode, ['dev/gen.ts'], { cwd: root, stdio: 'inherit' })
+  if (done.status !== 0) stop('generating code failed (its message is above).')
+}
+
+function say(text) {
+  process.stderr.write(`wellspring: ${text}\n`)
+}
+
+function stop(...lines) {
+  process.stderr.write(`wellspring: ${lines.join('\n            ')}\n`)
+  process.exit(1)
+}
