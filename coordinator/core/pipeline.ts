@@ -28,8 +28,10 @@ export type ImageField = 'artifact' | 'channelKind' | 'detectorCeiling'
 /** 'members': every done member; 'reference-z': at site level only the images at the plan's reference z. */
 export type EachOf = 'members' | 'reference-z'
 
+declare const gives: unique symbol
+
 /** A Source whose value has type T. T is a phantom: the compiler checks it, nothing carries it. */
-export type From<T> = Source & { readonly gives?: T }
+export type From<T> = Source & { readonly [gives]: T }
 
 export type StepSpec = {
   readonly name: string
@@ -40,13 +42,19 @@ export type StepSpec = {
 /** A step handle that remembers its output type, so that out(handle, 'field') is checked. */
 export type StepHandle<O extends DescMessage> = StepSpec & { readonly output?: O }
 
-type Unwrap<T> = T extends readonly (infer Item)[]
-  ? From<readonly BoundItem<Item>[]>
-  : From<NonNullable<T>>
-type BoundItem<T> = T extends object ? { readonly [K in keyof T]?: unknown } : T
 type Fields<T> = Omit<T, '$typeName' | '$unknown' | 'context'>
+
+/** Members as each() gives them. `keys` makes a field that the request does not have an error. */
+type Members<Item, Keys> = { readonly item: Item; readonly keys: Keys }
+type BoundMembers<Item> = Members<
+  { readonly [K in keyof Fields<Item>]?: NonNullable<Item[K & keyof Item]> },
+  keyof Fields<Item> & string
+>
+type Unwrap<T> = [T] extends [readonly (infer Item)[]]
+  ? From<readonly Item[]> | (Item extends object ? From<BoundMembers<Item>> : never)
+  : From<T>
 export type Inputs<I extends DescMessage> = {
-  readonly [K in keyof Fields<MessageShape<I>>]?: Unwrap<MessageShape<I>[K]>
+  readonly [K in keyof Fields<MessageShape<I>>]?: Unwrap<NonNullable<MessageShape<I>[K]>>
 }
 
 /** Declares a step: its name, its contract, and where every request field comes from. */
@@ -63,45 +71,50 @@ export function out<O extends DescMessage, K extends keyof Fields<MessageShape<O
   from: StepHandle<O>,
   field: K,
 ): From<NonNullable<MessageShape<O>[K]>> {
-  return { kind: 'output', step: from.name, field }
+  return source({ kind: 'output', step: from.name, field })
 }
 
 /** One item per done member of the level below, with fields bound inside the member. */
-export function each<F extends Readonly<Record<string, Source>>>(
+export function each<F extends Readonly<Record<string, From<unknown>>>>(
   fields: F,
   at: EachOf = 'members',
-): From<readonly { readonly [K in keyof F]: F[K] extends From<infer T> ? T : never }[]> {
-  return { kind: 'each', at, fields }
+): From<Members<{ readonly [K in keyof F]: Given<F[K]> }, keyof F & string>> {
+  return source({ kind: 'each', at, fields })
 }
+type Given<S> = S extends { readonly [gives]: infer T } ? T : never
 
 /** The artifact of the first channel of this kind at the plan's reference z; without it the step is skipped. */
 export function channelImage(channelKind: ChannelKind): From<Artifact> {
-  return { kind: 'channel-image', channelKind }
+  return source({ kind: 'channel-image', channelKind })
 }
 
 export const image = {
-  artifact: { kind: 'image', field: 'artifact' } as From<Artifact>,
-  channelKind: { kind: 'image', field: 'channelKind' } as From<ChannelKind>,
-  detectorCeiling: { kind: 'image', field: 'detectorCeiling' } as From<number>,
+  artifact: source<Artifact>({ kind: 'image', field: 'artifact' }),
+  channelKind: source<ChannelKind>({ kind: 'image', field: 'channelKind' }),
+  detectorCeiling: source<number>({ kind: 'image', field: 'detectorCeiling' }),
 } as const
 
 export const identity = {
-  well: { kind: 'identity', field: 'well' } as From<string>,
-  site: { kind: 'identity', field: 'site' } as From<number>,
-  channel: { kind: 'identity', field: 'channel' } as From<string>,
+  well: source<string>({ kind: 'identity', field: 'well' }),
+  site: source<number>({ kind: 'identity', field: 'site' }),
+  channel: source<string>({ kind: 'identity', field: 'channel' }),
 } as const
 
-export const plan = { wellRole: { kind: 'plan', field: 'wellRole' } as From<WellRole> } as const
+export const plan = { wellRole: source<WellRole>({ kind: 'plan', field: 'wellRole' }) } as const
 
 export const close = {
-  expected: { kind: 'close', field: 'expected' } as From<number>,
-  done: { kind: 'close', field: 'done' } as From<number>,
-  holes: { kind: 'close', field: 'holes' } as From<readonly string[]>,
+  expected: source<number>({ kind: 'close', field: 'expected' }),
+  done: source<number>({ kind: 'close', field: 'done' }),
+  holes: source<readonly string[]>({ kind: 'close', field: 'holes' }),
 } as const
 
 /** A fixed value. */
 export function constant<T extends string | number | boolean>(value: T): From<T> {
-  return { kind: 'constant', value } as From<T>
+  return source({ kind: 'constant', value })
+}
+
+function source<T>(plain: Source): From<T> {
+  return plain as From<T>
 }
 
 export type PipelineSpec = {
