@@ -1,0 +1,47 @@
+// Size and SHA-256 of what is on disk, a few files at a time.
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { create } from '@bufbuild/protobuf'
+import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
+import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
+
+/** Reads the whole file. Rejects as the file system does (ENOENT, EACCES, …). */
+export async function artifactOf(path: string): Promise<Artifact> {
+  const hash = createHash('sha256')
+  let sizeBytes = 0
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+    const bytes = chunk as Buffer
+    sizeBytes += bytes.length
+    hash.update(bytes)
+  }
+  return create(ArtifactSchema, {
+    uri: pathToFileURL(resolve(path)).href,
+    sizeBytes,
+    sha256: hash.digest('hex'),
+    mediaType: mediaTypeOf(path),
+  })
+}
+
+/** By name only: the image-quality step looks at the bytes. */
+function mediaTypeOf(path: string): string {
+  if (/\.tiff?$/i.test(path)) return 'image/tiff'
+  return /\.png$/i.test(path) ? 'image/png' : 'application/octet-stream'
+}
+
+/** Results in the order of the items, at most `atOnce` under way; the next is started as results are taken. */
+export async function* mapOrdered<T, R>(
+  items: Iterable<T>,
+  atOnce: number,
+  run: (item: T) => Promise<R>,
+): AsyncGenerator<R> {
+  const underWay: Promise<R>[] = []
+  for (const item of items) {
+    const running = run(item)
+    running.catch(() => {}) // reported when its turn comes
+    underWay.push(running)
+    if (underWay.length >= atOnce) yield await (underWay.shift() as Promise<R>)
+  }
+  for (const running of underWay) yield await running
+}

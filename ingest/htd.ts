@@ -1,0 +1,101 @@
+// The plate description that MetaXpress writes beside its images: lines of "Key", value, value … in Windows-1252.
+import { wellAt } from '../coordinator/core/ids.ts'
+
+export type Htd = {
+  /** Rows and columns of the plate. */
+  readonly rows: number
+  readonly columns: number
+  /** Selected wells, canonical, in reading order. */
+  readonly wells: readonly string[]
+  /** Selected places of the site grid, numbered from 1 in reading order over the whole grid. */
+  readonly sitePlaces: readonly number[]
+  readonly timePoints: number
+  readonly zSteps: number
+  /** A projection is written as ZStep_0. */
+  readonly projection: boolean
+  /** Collected wavelengths: number as in the file names (w1 …) and name. */
+  readonly waves: readonly { readonly number: number; readonly name: string }[]
+  /** Distinguishes two acquisitions of one plate name. */
+  readonly uniqueId: string
+}
+
+const wellsMax = 48
+const wavesMax = 32
+
+/** Parses the bytes of an HTD file. Throws with the key that is missing or wrong. */
+export function parseHtd(bytes: Uint8Array): Htd {
+  const lines = readLines(new TextDecoder('windows-1252').decode(bytes))
+  if (!lines.has('HTSInfoFile'))
+    throw new Error('no HTD file: it does not begin with "HTSInfoFile"')
+  const rows = numberOf(lines, 'YWells', wellsMax)
+  const columns = numberOf(lines, 'XWells', wellsMax)
+  const wells = grid(lines, 'WellsSelection', rows).flatMap((row, y) =>
+    row.slice(0, columns).flatMap((selected, x) => (selected ? [wellAt(y + 1, x + 1)] : [])),
+  )
+  if (wells.length === 0) throw new Error('the HTD selects no well')
+  return {
+    rows,
+    columns,
+    wells,
+    sitePlaces: flag(lines, 'Sites') ? sitePlacesOf(lines) : [1],
+    timePoints: lines.has('TimePoints') ? numberOf(lines, 'TimePoints', 1024) : 1,
+    zSteps: flag(lines, 'ZSeries') ? numberOf(lines, 'ZSteps', 128) : 1,
+    projection: flag(lines, 'ZSeries') && flag(lines, 'ZProjection'),
+    waves: flag(lines, 'Waves') ? wavesOf(lines) : [{ number: 1, name: '' }],
+    uniqueId: lines.get('UniquePlateIdentifier')?.[0] ?? '',
+  }
+}
+
+type Lines = ReadonlyMap<string, readonly string[]>
+
+function readLines(text: string): Lines {
+  const lines = new Map<string, readonly string[]>()
+  for (const line of text.split(/\r?\n/)) {
+    const match = /^\s*"([^"]+)"\s*,?\s*(.*)$/.exec(line)
+    if (!match) continue
+    const values = [...(match[2] ?? '').matchAll(/"([^"]*)"|([^,\s][^,]*)/g)]
+    lines.set(
+      match[1] ?? '',
+      values.map((value) => (value[1] ?? value[2] ?? '').trim()),
+    )
+  }
+  return lines
+}
+
+function numberOf(lines: Lines, key: string, max: number): number {
+  const text = lines.get(key)?.[0]
+  const value = Number(text)
+  if (text === undefined || !Number.isInteger(value) || value < 1 || value > max)
+    throw new Error(
+      `the HTD's "${key}" should be a number from 1 to ${max}: it is ${text ?? 'missing'}`,
+    )
+  return value
+}
+
+const flag = (lines: Lines, key: string): boolean => lines.get(key)?.[0]?.toUpperCase() === 'TRUE'
+
+function grid(lines: Lines, key: string, rows: number): boolean[][] {
+  return Array.from({ length: rows }, (_, row) => {
+    const values = lines.get(`${key}${row + 1}`)
+    if (!values) throw new Error(`the HTD lacks "${key}${row + 1}" of ${rows}`)
+    return values.map((value) => value.toUpperCase() === 'TRUE')
+  })
+}
+
+function sitePlacesOf(lines: Lines): number[] {
+  const columns = numberOf(lines, 'XSites', 64)
+  const selection = grid(lines, 'SiteSelection', numberOf(lines, 'YSites', 64))
+  const places = selection.flatMap((row, y) =>
+    row.slice(0, columns).flatMap((selected, x) => (selected ? [y * columns + x + 1] : [])),
+  )
+  if (places.length === 0) throw new Error('the HTD selects no site')
+  return places
+}
+
+function wavesOf(lines: Lines): { number: number; name: string }[] {
+  const count = numberOf(lines, 'NWavelengths', wavesMax)
+  return Array.from({ length: count }, (_, wave) => ({
+    number: wave + 1,
+    name: lines.get(`WaveName${wave + 1}`)?.[0] ?? '',
+  })).filter(({ number }) => lines.get(`WaveCollect${number}`)?.[0] !== '0')
+}

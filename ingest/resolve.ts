@@ -1,0 +1,231 @@
+// From sightings to identities: which plate, which channel, and no two files for one image.
+import { create } from '@bufbuild/protobuf'
+import { ChannelKind, ChannelSchema, IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
+import type { Channel, Identity } from '#proto/wellspring/lab/v1/identity_pb.ts'
+import { encodeId, entityKey } from '../coordinator/core/ids.ts'
+import { kindOfName } from './channels.ts'
+import { artifactOf, mapOrdered } from './digest.ts'
+import type { Layout, Refusal, Sighting, Survey } from './sighting.ts'
+import type { TiffText } from './tiff.ts'
+import { readTiffText } from './tiff.ts'
+
+export type ResolveOptions = {
+  readonly experiment: string
+  /** Plate of images that do not tell theirs. */
+  readonly plate?: string | undefined
+  /** Acquisition of images that do not tell theirs; default a1. */
+  readonly acquisition?: string | undefined
+  /** Kinds by channel name or stain as the source writes it. */
+  readonly channels?: ReadonlyMap<string, ChannelKind> | undefined
+  /** Grey level at which the detector saturates; 0: the type's maximum. */
+  readonly detectorCeiling?: number | undefined
+}
+
+/** An image with its identity; its bytes are not read yet. */
+export type ResolvedImage = {
+  readonly sighting: Sighting
+  readonly identity: Identity
+  readonly channel: Channel
+}
+
+/** One plate acquisition: everything the source promises of it, and what can be announced. */
+export type ResolvedPlate = {
+  /** Entity key of the plate acquisition. */
+  readonly entity: string
+  readonly layout: Layout | undefined
+  /** Channels in the order of the layout or of appearance. */
+  readonly channels: readonly Channel[]
+  /** Every identity the source names, announced or refused. */
+  readonly promised: readonly Identity[]
+  readonly images: readonly ResolvedImage[]
+}
+
+export type Resolved = {
+  readonly plates: readonly ResolvedPlate[]
+  readonly refusals: readonly Refusal[]
+  readonly notes: readonly string[]
+}
+
+const headersAtOnce = 8
+const UNREADABLE_BARCODE = /^no_?code$/i
+
+/** Throws only on options that fit nothing; whatever is wrong with an image is a refusal. */
+export async function resolveSurvey(survey: Survey, options: ResolveOptions): Promise<Resolved> {
+  const refusals: Refusal[] = []
+  const notes: string[] = []
+  const named: (Sighting & { readonly plate: string })[] = []
+  for await (const told of mapOrdered(survey.sightings, headersAtOnce, (seen) =>
+    tellPlate(seen, options.plate),
+  )) {
+    if ('reason' in told) refusals.push(told)
+    else named.push(told)
+  }
+  const layouts = new Map(survey.layouts.map((layout) => [layout.plate, layout]))
+  checkChannelOptions(named, survey.layouts, options)
+
+  const byPlate = new Map<string, ResolvedImage[]>()
+  const channelsOf = new Map<string, Map<string, Channel>>()
+  for (const seen of named) {
+    try {
+      const acquisition = encodeId(seen.acquisition ?? options.acquisition ?? 'a1')
+      const plateKey = `${encodeId(options.experiment)}/${encodeId(seen.plate)}/${acquisition}`
+      const channels =
+        channelsOf.get(plateKey) ?? declaredChannels(layouts.get(seen.plate), options)
+      channelsOf.set(plateKey, channels)
+      const channel = channels.get(seen.channel) ?? (await channelOf(seen, options))
+      channels.set(seen.channel, channel)
+      const image = { sighting: seen, identity: identityOf(plateKey, seen, channel.name), channel }
+      const images = byPlate.get(plateKey)
+      if (images) images.push(image)
+      else byPlate.set(plateKey, [image])
+    } catch (error) {
+      refusals.push({ origin: seen.origin, reason: messageOf(error) })
+    }
+  }
+  const plates: ResolvedPlate[] = []
+  for (const [entity, all] of byPlate) {
+    const { images, refused, repeated } = await settle(all)
+    refusals.push(...refused)
+    if (repeated > 0)
+      notes.push(`${repeated} files of ${entity} are listed twice with the same bytes`)
+    const channels = [...(channelsOf.get(entity)?.values() ?? [])]
+    for (const channel of channels)
+      if (channel.kind === ChannelKind.UNSPECIFIED)
+        notes.push(
+          `${entity}: what channel ${channel.name} shows is not known, so nuclei are not looked for in it: say --channels "${channel.name}=nuclei" (or fluorescence, brightfield)`,
+        )
+    plates.push({
+      entity,
+      layout: layouts.get(all[0]?.sighting.plate ?? ''),
+      channels,
+      promised: all.map((image) => image.identity),
+      images,
+    })
+  }
+  return { plates, refusals, notes }
+}
+
+/** The plate from the source, else from the TIFF's barcode, else from the person who ingests. */
+async function tellPlate(
+  seen: Sighting,
+  plate: string | undefined,
+): Promise<(Sighting & { readonly plate: string }) | Refusal> {
+  if (seen.plate !== undefined) return { ...seen, plate: seen.plate }
+  let text: TiffText
+  try {
+    text = await readTiffText(seen.path)
+  } catch (error) {
+    if (plate !== undefined) return { ...seen, plate }
+    return { origin: seen.origin, reason: `cannot be read: ${messageOf(error)}` }
+  }
+  const stain = seen.stain ?? text.illumination
+  const { barcode } = text
+  if (barcode !== undefined && !UNREADABLE_BARCODE.test(barcode))
+    return { ...seen, plate: barcode, stain }
+  if (plate !== undefined) return { ...seen, plate, stain }
+  const why = barcode === undefined ? 'the file holds no barcode' : `its barcode reads ${barcode}`
+  return {
+    origin: seen.origin,
+    reason: `the plate is not known: the name does not tell it and ${why}; say --plate`,
+  }
+}
+
+function checkChannelOptions(
+  named: readonly Sighting[],
+  layouts: readonly Layout[],
+  options: ResolveOptions,
+): void {
+  const names = new Set([
+    ...named.flatMap((seen) => [seen.channel, seen.stain ?? '']),
+    ...layouts.flatMap((layout) => layout.channels.flatMap(({ id, stain }) => [id, stain])),
+  ])
+  names.delete('')
+  for (const name of options.channels?.keys() ?? [])
+    if (!names.has(name) && names.size > 0)
+      throw new Error(
+        `--channels: there is no channel "${name}"; there are ${[...names].join(', ')}`,
+      )
+}
+
+/** Channels that the metadata declares come first, in its order, whether files are there or not. */
+function declaredChannels(
+  layout: Layout | undefined,
+  options: ResolveOptions,
+): Map<string, Channel> {
+  return new Map(
+    (layout?.channels ?? []).map(({ id, stain }) => [id, channelNamed(id, stain, options)]),
+  )
+}
+
+/** A channel whose name says nothing may have its illumination written in the file. */
+async function channelOf(seen: Sighting, options: ResolveOptions): Promise<Channel> {
+  const channel = channelNamed(seen.channel, seen.stain, options)
+  if (channel.kind !== ChannelKind.UNSPECIFIED || seen.stain !== undefined) return channel
+  const text = await readTiffText(seen.path).catch(() => undefined)
+  return channelNamed(seen.channel, text?.illumination, options)
+}
+
+function channelNamed(id: string, stain: string | undefined, options: ResolveOptions): Channel {
+  const told = options.channels?.get(id) ?? options.channels?.get(stain ?? '')
+  return create(ChannelSchema, {
+    name: encodeId(id),
+    kind: told ?? (kindOfName(id) || kindOfName(stain ?? '')),
+    detectorCeiling: options.detectorCeiling ?? 0,
+  })
+}
+
+function identityOf(plateKey: string, seen: Sighting, channel: string): Identity {
+  const [experiment = '', plate = '', acquisition = ''] = plateKey.split('/')
+  const { well, timePoint, site, z } = seen
+  return create(IdentitySchema, {
+    experiment,
+    plate,
+    acquisition,
+    well,
+    timePoint,
+    site,
+    z,
+    channel,
+  })
+}
+
+/** One file per identity: the same bytes twice are one image, different bytes are refused, all of them. */
+async function settle(
+  all: readonly ResolvedImage[],
+): Promise<{ images: ResolvedImage[]; refused: Refusal[]; repeated: number }> {
+  const groups = Map.groupBy(all, (image) => entityKey(image.identity))
+  const images: ResolvedImage[] = []
+  const refused: Refusal[] = []
+  let repeated = 0
+  for (const [key, group] of groups) {
+    const [first, ...rest] = group
+    if (first === undefined) continue
+    const digests = new Set<string>()
+    if (rest.length > 0) for (const image of group) digests.add(await digestOf(image.sighting.path))
+    if (digests.size <= 1) {
+      images.push(first)
+      repeated += rest.length
+      continue
+    }
+    const names = group.map((image) => image.sighting.origin)
+    for (const image of group) {
+      const others = names.filter((name) => name !== image.sighting.origin).join(', ')
+      refused.push({
+        origin: image.sighting.origin,
+        reason: `two different files claim to be ${key}: this one and ${others}`,
+      })
+    }
+  }
+  return { images, refused, repeated }
+}
+
+async function digestOf(path: string): Promise<string> {
+  return artifactOf(path).then(
+    (artifact) => artifact.sha256,
+    (error: unknown) => `unreadable ${path} ${messageOf(error)}`,
+  )
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
