@@ -8,8 +8,9 @@ import { parseHtd } from './htd.ts'
 import type { Layout, Refusal, Sighting, Survey } from './sighting.ts'
 
 const GUID = '[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}'
+// The base is as short as it can be: a longer one would read the wave "w1" as well W01.
 const IMAGE = new RegExp(
-  `^(.+)_([A-Za-z]{1,2}[0-9]{1,2})(?:_s([0-9]{1,4}))?(?:_w([0-9]{1,2}?))?(_thumb)?(?:${GUID})?\\.tiff?$`,
+  `^(.+?)_([A-Za-z]{1,2}[0-9]{1,2})(?:_s([0-9]{1,4}))?(?:_w([0-9]{1,2}?))?(_thumb)?(?:${GUID})?\\.tiff?$`,
   'i',
 )
 
