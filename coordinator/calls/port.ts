@@ -1,6 +1,6 @@
 // The port to the services: ask for an attempt, be told its outcome once. Twins: grpc.ts and memory.ts.
 import type { Message } from '@bufbuild/protobuf'
-import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
+import type { Outcome } from '../core/event.ts'
 import type { Step } from '../core/pipeline.ts'
 
 export type CallRequest = {
@@ -17,22 +17,7 @@ export type CallRequest = {
   readonly traceparent: string
 }
 
-export type Outcome =
-  | { readonly kind: 'done'; readonly output: Uint8Array; readonly timing: Timing }
-  | {
-      readonly kind: 'failed'
-      readonly failure: StepFailure
-      /** The service's own wish (RetryInfo), for OVERLOADED and RETRYABLE. */
-      readonly retryAfterMs?: number
-      readonly timing: Timing
-    }
-
-/** UTC milliseconds: when the call left after queueing for a slot, and when the outcome came. */
-export type Timing = {
-  readonly startedMs: number
-  readonly endedMs: number
-  readonly replica: string
-}
+export type { Outcome, Timing } from '../core/event.ts'
 
 export interface Caller {
   /**
@@ -41,6 +26,8 @@ export interface Caller {
    * the listener of the earlier one.
    */
   call(request: CallRequest, onOutcome: (outcome: Outcome) => void): void
+  /** Whether a call with this key is running or its outcome is held: call() would attach. */
+  knows(effectKey: string): boolean
   /** The flush that carries this key's outcome is confirmed: forget it. */
   release(effectKey: string): void
   /** The task was lost: let its calls run, keep their outcomes for heldOutcomeMs (30,000), tell nobody. */

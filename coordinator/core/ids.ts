@@ -18,10 +18,17 @@ export function entityKey(identity: Identity): string {
   return `${key}/z${z}/${channel}`
 }
 
+/** The levels that an entity key can have. */
+export type EntityLevel =
+  | typeof Level.IMAGE
+  | typeof Level.SITE
+  | typeof Level.WELL
+  | typeof Level.PLATE
+
 const SEGMENTS = { plate: 3, well: 5, site: 6, image: 8 } as const
 
 /** Level of an entity key, by its number of segments. Throws on anything that is not an entity key. */
-export function levelOf(key: string): Level {
+export function levelOf(key: string): EntityLevel {
   switch (key.split('/').length) {
     case SEGMENTS.plate:
       return Level.PLATE

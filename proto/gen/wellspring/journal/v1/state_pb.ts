@@ -21,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file wellspring/journal/v1/state.proto.
  */
 export const file_wellspring_journal_v1_state: GenFile = /*@__PURE__*/
-  fileDesc("CiF3ZWxsc3ByaW5nL2pvdXJuYWwvdjEvc3RhdGUucHJvdG8SFXdlbGxzcHJpbmcuam91cm5hbC52MSLNAQoKQ2hlY2twb2ludBIRCglmbHVzaF9zZXEYASABKAESMAoEbmV4dBgCIAMoCzIiLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dE9mZnNldBITCgtwcm9kdWNlcl9pZBgDIAEoARINCgVlcG9jaBgEIAEoDRIXCg9qb3VybmFsX3ZlcnNpb24YBSABKA0SDwoHb3V0cHV0cxgGIAEoDRIWCg5vdXRwdXRzX2RpZ2VzdBgHIAEoDBIUCgxzdGF0ZV9kaWdlc3QYCCABKAwiKgoLSW5wdXRPZmZzZXQSDQoFdG9waWMYASABKAkSDAoEbmV4dBgCIAEoASJlCgVPd25lchINCgVub25jZRgBIAEoCRITCgtwcm9kdWNlcl9pZBgCIAEoARINCgVlcG9jaBgDIAEoDRIQCghpbnN0YW5jZRgEIAEoCRIXCg9jb250cm9sX2FkZHJlc3MYBSABKAki+wIKClBsYXRlU3RhdGUSDwoHbWVtYmVycxgBIAEoDBIsCgRydW5zGAIgAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlN0ZXBSdW4SKwoFY2xvc2UYAyABKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuQ2xvc2USDwoHY2hhbmdlZBgEIAEoCBIYChBmaXJzdF9hcnJpdmFsX21zGAUgASgBEhcKD2xhc3RfYXJyaXZhbF9tcxgGIAEoARIPCgdhcnJpdmVkGAcgASgNEgwKBGRvbmUYCCABKA0SDgoGZmFpbGVkGAkgASgNEg8KB21pc3NpbmcYCiABKA0SEQoJZHVwbGljYXRlGAsgASgNEjIKCmV4cGlyZWRfYnkYDCABKA4yHi53ZWxsc3ByaW5nLnJlY29yZC52MS5DbG9zZWRCeRIYChBmaXJzdF92ZXJkaWN0X21zGA0gASgBEg4KBnBhcmtlZBgOIAEoDRIMCgRzZWVuGA8gAygJIqMCCglXZWxsU3RhdGUSDwoHbWVtYmVycxgBIAEoDBIsCgRydW5zGAIgAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlN0ZXBSdW4SKwoFY2xvc2UYAyABKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuQ2xvc2USDwoHY2hhbmdlZBgEIAEoCBIXCg9sYXN0X2Fycml2YWxfbXMYBSABKAESMgoKZXhwaXJlZF9ieRgGIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5EgwKBHNlZW4YByADKA0SDwoHYXJyaXZlZBgIIAEoDRIMCgRkb25lGAkgASgNEg4KBmZhaWxlZBgKIAEoDRIPCgdtaXNzaW5nGAsgASgNIvcBCglTaXRlU3RhdGUSMQoGaW1hZ2VzGAEgAygLMiEud2VsbHNwcmluZy5qb3VybmFsLnYxLkltYWdlU3RhdGUSLAoEcnVucxgCIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEisKBWNsb3NlGAMgASgLMhwud2VsbHNwcmluZy5qb3VybmFsLnYxLkNsb3NlEg8KB2NoYW5nZWQYBCABKAgSFwoPbGFzdF9hcnJpdmFsX21zGAUgASgBEjIKCmV4cGlyZWRfYnkYBiABKA4yHi53ZWxsc3ByaW5nLnJlY29yZC52MS5DbG9zZWRCeSLRAQoKSW1hZ2VTdGF0ZRIJCgF6GAEgASgNEisKB2NoYW5uZWwYAiABKAsyGi53ZWxsc3ByaW5nLmxhYi52MS5DaGFubmVsEi0KCGFydGlmYWN0GAMgASgLMhsud2VsbHNwcmluZy5sYWIudjEuQXJ0aWZhY3QSEgoKYXJyaXZlZF9tcxgEIAEoARIsCgRydW5zGAUgAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlN0ZXBSdW4SGgoSb3JpZ2luX3RyYWNlcGFyZW50GAYgASgJInsKBUNsb3NlEhAKCHJldmlzaW9uGAEgASgNEjEKCWNsb3NlZF9ieRgCIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5Eg0KBWF0X21zGAMgASgBEgwKBGRvbmUYBCABKA0SEAoIZXhwZWN0ZWQYBSABKA0imwMKB1N0ZXBSdW4SDAoEc3RlcBgBIAEoDRIuCgVzdGF0ZRgCIAEoDjIfLndlbGxzcHJpbmcuam91cm5hbC52MS5SdW5TdGF0ZRISCgpnZW5lcmF0aW9uGAMgASgNEhAKCHJldmlzaW9uGAQgASgNEg8KB2F0dGVtcHQYBSABKA0SEgoKZWZmZWN0X2tleRgGIAEoDBIUCgxpbnB1dF9kaWdlc3QYByABKAwSEAoIcmVhZHlfbXMYCCABKAESDgoGZHVlX21zGAkgASgBEhAKCGVuZGVkX21zGAogASgBEg4KBm91dHB1dBgLIAEoDBIZChFvdXRwdXRfZWZmZWN0X2tleRgMIAEoDBIwCgdmYWlsdXJlGA0gASgLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEjAKCGF0dGVtcHRzGA4gAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLkF0dGVtcHQSLgoHdmVyZGljdBgPIAEoDjIdLndlbGxzcHJpbmcucmVjb3JkLnYxLlZlcmRpY3QilAEKB0F0dGVtcHQSDgoGbnVtYmVyGAEgASgNEhAKCGFza2VkX21zGAIgASgBEhIKCnN0YXJ0ZWRfbXMYAyABKAESEAoIZW5kZWRfbXMYBCABKAESMAoHZmFpbHVyZRgFIAEoCzIfLndlbGxzcHJpbmcuc3RlcC52MS5TdGVwRmFpbHVyZRIPCgdyZXBsaWNhGAYgASgJKpQBCghSdW5TdGF0ZRIZChVSVU5fU1RBVEVfVU5TUEVDSUZJRUQQABIVChFSVU5fU1RBVEVfUlVOTklORxABEhUKEVJVTl9TVEFURV9CQUNLT0ZGEAISEgoOUlVOX1NUQVRFX0RPTkUQAxIUChBSVU5fU1RBVEVfUEFSS0VEEAQSFQoRUlVOX1NUQVRFX1NLSVBQRUQQBWIGcHJvdG8z", [file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_record_v1_output, file_wellspring_step_v1_failure]);
+  fileDesc("CiF3ZWxsc3ByaW5nL2pvdXJuYWwvdjEvc3RhdGUucHJvdG8SFXdlbGxzcHJpbmcuam91cm5hbC52MSLNAQoKQ2hlY2twb2ludBIRCglmbHVzaF9zZXEYASABKAESMAoEbmV4dBgCIAMoCzIiLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dE9mZnNldBITCgtwcm9kdWNlcl9pZBgDIAEoARINCgVlcG9jaBgEIAEoDRIXCg9qb3VybmFsX3ZlcnNpb24YBSABKA0SDwoHb3V0cHV0cxgGIAEoDRIWCg5vdXRwdXRzX2RpZ2VzdBgHIAEoDBIUCgxzdGF0ZV9kaWdlc3QYCCABKAwiKgoLSW5wdXRPZmZzZXQSDQoFdG9waWMYASABKAkSDAoEbmV4dBgCIAEoASJlCgVPd25lchINCgVub25jZRgBIAEoCRITCgtwcm9kdWNlcl9pZBgCIAEoARINCgVlcG9jaBgDIAEoDRIQCghpbnN0YW5jZRgEIAEoCRIXCg9jb250cm9sX2FkZHJlc3MYBSABKAkiqAMKClBsYXRlU3RhdGUSDwoHbWVtYmVycxgBIAEoDBIsCgRydW5zGAIgAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlN0ZXBSdW4SKwoFY2xvc2UYAyABKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuQ2xvc2USDwoHY2hhbmdlZBgEIAEoCBIYChBmaXJzdF9hcnJpdmFsX21zGAUgASgBEhcKD2xhc3RfYXJyaXZhbF9tcxgGIAEoARIPCgdhcnJpdmVkGAcgASgNEgwKBGRvbmUYCCABKA0SDgoGZmFpbGVkGAkgASgNEg8KB21pc3NpbmcYCiABKA0SEQoJZHVwbGljYXRlGAsgASgNEjIKCmV4cGlyZWRfYnkYDCABKA4yHi53ZWxsc3ByaW5nLnJlY29yZC52MS5DbG9zZWRCeRIYChBmaXJzdF92ZXJkaWN0X21zGA0gASgBEg4KBnBhcmtlZBgOIAEoDRIMCgRzZWVuGA8gAygJEisKBXN3ZWVwGBAgASgLMhwud2VsbHNwcmluZy5qb3VybmFsLnYxLlN3ZWVwIkcKBVN3ZWVwEg4KBmVudGl0eRgBIAEoCRIMCgRzdGVwGAIgASgJEhEKCW5leHRfd2VsbBgDIAEoDRINCgVjbG9zZRgEIAEoCCKjAgoJV2VsbFN0YXRlEg8KB21lbWJlcnMYASABKAwSLAoEcnVucxgCIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEisKBWNsb3NlGAMgASgLMhwud2VsbHNwcmluZy5qb3VybmFsLnYxLkNsb3NlEg8KB2NoYW5nZWQYBCABKAgSFwoPbGFzdF9hcnJpdmFsX21zGAUgASgBEjIKCmV4cGlyZWRfYnkYBiABKA4yHi53ZWxsc3ByaW5nLnJlY29yZC52MS5DbG9zZWRCeRIMCgRzZWVuGAcgAygNEg8KB2Fycml2ZWQYCCABKA0SDAoEZG9uZRgJIAEoDRIOCgZmYWlsZWQYCiABKA0SDwoHbWlzc2luZxgLIAEoDSL3AQoJU2l0ZVN0YXRlEjEKBmltYWdlcxgBIAMoCzIhLndlbGxzcHJpbmcuam91cm5hbC52MS5JbWFnZVN0YXRlEiwKBHJ1bnMYAiADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIrCgVjbG9zZRgDIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5DbG9zZRIPCgdjaGFuZ2VkGAQgASgIEhcKD2xhc3RfYXJyaXZhbF9tcxgFIAEoARIyCgpleHBpcmVkX2J5GAYgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnki0QEKCkltYWdlU3RhdGUSCQoBehgBIAEoDRIrCgdjaGFubmVsGAIgASgLMhoud2VsbHNwcmluZy5sYWIudjEuQ2hhbm5lbBItCghhcnRpZmFjdBgDIAEoCzIbLndlbGxzcHJpbmcubGFiLnYxLkFydGlmYWN0EhIKCmFycml2ZWRfbXMYBCABKAESLAoEcnVucxgFIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEhoKEm9yaWdpbl90cmFjZXBhcmVudBgGIAEoCSKOAQoFQ2xvc2USEAoIcmV2aXNpb24YASABKA0SMQoJY2xvc2VkX2J5GAIgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSDQoFYXRfbXMYAyABKAESDAoEZG9uZRgEIAEoDRIQCghleHBlY3RlZBgFIAEoDRIRCgljb21wbGV0ZWQYBiABKAgiqwMKB1N0ZXBSdW4SDAoEc3RlcBgBIAEoDRIuCgVzdGF0ZRgCIAEoDjIfLndlbGxzcHJpbmcuam91cm5hbC52MS5SdW5TdGF0ZRISCgpnZW5lcmF0aW9uGAMgASgNEhAKCHJldmlzaW9uGAQgASgNEg8KB2F0dGVtcHQYBSABKA0SEgoKZWZmZWN0X2tleRgGIAEoDBIUCgxpbnB1dF9kaWdlc3QYByABKAwSEAoIcmVhZHlfbXMYCCABKAESDgoGZHVlX21zGAkgASgBEhAKCGVuZGVkX21zGAogASgBEg4KBm91dHB1dBgLIAEoDBIZChFvdXRwdXRfZWZmZWN0X2tleRgMIAEoDBIwCgdmYWlsdXJlGA0gASgLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEjAKCGF0dGVtcHRzGA4gAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLkF0dGVtcHQSLgoHdmVyZGljdBgPIAEoDjIdLndlbGxzcHJpbmcucmVjb3JkLnYxLlZlcmRpY3QSDgoGaW5wdXRzGBAgAygJIpQBCgdBdHRlbXB0Eg4KBm51bWJlchgBIAEoDRIQCghhc2tlZF9tcxgCIAEoARISCgpzdGFydGVkX21zGAMgASgBEhAKCGVuZGVkX21zGAQgASgBEjAKB2ZhaWx1cmUYBSABKAsyHy53ZWxsc3ByaW5nLnN0ZXAudjEuU3RlcEZhaWx1cmUSDwoHcmVwbGljYRgGIAEoCSqUAQoIUnVuU3RhdGUSGQoVUlVOX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRFX1JVTk5JTkcQARIVChFSVU5fU1RBVEVfQkFDS09GRhACEhIKDlJVTl9TVEFURV9ET05FEAMSFAoQUlVOX1NUQVRFX1BBUktFRBAEEhUKEVJVTl9TVEFURV9TS0lQUEVEEAViBnByb3RvMw", [file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_record_v1_output, file_wellspring_step_v1_failure]);
 
 /**
  * Key #ckpt: written by every flush.
@@ -280,6 +280,13 @@ export type PlateState = Message<"wellspring.journal.v1.PlateState"> & {
    * @generated from field: repeated string seen = 15;
    */
   seen: string[];
+
+  /**
+   * A redrive under way, one well at a time.
+   *
+   * @generated from field: wellspring.journal.v1.Sweep sweep = 16;
+   */
+  sweep?: Sweep | undefined;
 };
 
 /**
@@ -288,6 +295,48 @@ export type PlateState = Message<"wellspring.journal.v1.PlateState"> & {
  */
 export const PlateStateSchema: GenMessage<PlateState> = /*@__PURE__*/
   messageDesc(file_wellspring_journal_v1_state, 3);
+
+/**
+ * A plate-wide redrive or an operator's close, in slices.
+ *
+ * @generated from message wellspring.journal.v1.Sweep
+ */
+export type Sweep = Message<"wellspring.journal.v1.Sweep"> & {
+  /**
+   * Entity key at or below which parked step runs are tried again.
+   *
+   * @generated from field: string entity = 1;
+   */
+  entity: string;
+
+  /**
+   * Only this step; empty: every step.
+   *
+   * @generated from field: string step = 2;
+   */
+  step: string;
+
+  /**
+   * Index of the next well to look at.
+   *
+   * @generated from field: uint32 next_well = 3;
+   */
+  nextWell: number;
+
+  /**
+   * Close what is open instead of trying again.
+   *
+   * @generated from field: bool close = 4;
+   */
+  close: boolean;
+};
+
+/**
+ * Describes the message wellspring.journal.v1.Sweep.
+ * Use `create(SweepSchema)` to create a new message.
+ */
+export const SweepSchema: GenMessage<Sweep> = /*@__PURE__*/
+  messageDesc(file_wellspring_journal_v1_state, 4);
 
 /**
  * Key <well at a time point>.
@@ -378,7 +427,7 @@ export type WellState = Message<"wellspring.journal.v1.WellState"> & {
  * Use `create(WellStateSchema)` to create a new message.
  */
 export const WellStateSchema: GenMessage<WellState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 4);
+  messageDesc(file_wellspring_journal_v1_state, 5);
 
 /**
  * Key <site>: its images, their step runs and outputs inside.
@@ -434,7 +483,7 @@ export type SiteState = Message<"wellspring.journal.v1.SiteState"> & {
  * Use `create(SiteStateSchema)` to create a new message.
  */
 export const SiteStateSchema: GenMessage<SiteState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 5);
+  messageDesc(file_wellspring_journal_v1_state, 6);
 
 /**
  * One image inside its site.
@@ -490,7 +539,7 @@ export type ImageState = Message<"wellspring.journal.v1.ImageState"> & {
  * Use `create(ImageStateSchema)` to create a new message.
  */
 export const ImageStateSchema: GenMessage<ImageState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 6);
+  messageDesc(file_wellspring_journal_v1_state, 7);
 
 /**
  * The latest close of a level.
@@ -532,6 +581,13 @@ export type Close = Message<"wellspring.journal.v1.Close"> & {
    * @generated from field: uint32 expected = 5;
    */
   expected: number;
+
+  /**
+   * Its own steps have ended and the level above was told.
+   *
+   * @generated from field: bool completed = 6;
+   */
+  completed: boolean;
 };
 
 /**
@@ -539,7 +595,7 @@ export type Close = Message<"wellspring.journal.v1.Close"> & {
  * Use `create(CloseSchema)` to create a new message.
  */
 export const CloseSchema: GenMessage<Close> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 7);
+  messageDesc(file_wellspring_journal_v1_state, 8);
 
 /**
  * One step on one entity.
@@ -651,6 +707,13 @@ export type StepRun = Message<"wellspring.journal.v1.StepRun"> & {
    * @generated from field: wellspring.record.v1.Verdict verdict = 15;
    */
   verdict: Verdict;
+
+  /**
+   * What went into the run under way, as StepResult.inputs; empty when none is.
+   *
+   * @generated from field: repeated string inputs = 16;
+   */
+  inputs: string[];
 };
 
 /**
@@ -658,7 +721,7 @@ export type StepRun = Message<"wellspring.journal.v1.StepRun"> & {
  * Use `create(StepRunSchema)` to create a new message.
  */
 export const StepRunSchema: GenMessage<StepRun> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 8);
+  messageDesc(file_wellspring_journal_v1_state, 9);
 
 /**
  * One attempt of a step run.
@@ -714,7 +777,7 @@ export type Attempt = Message<"wellspring.journal.v1.Attempt"> & {
  * Use `create(AttemptSchema)` to create a new message.
  */
 export const AttemptSchema: GenMessage<Attempt> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 9);
+  messageDesc(file_wellspring_journal_v1_state, 10);
 
 /**
  * Where a step run stands.

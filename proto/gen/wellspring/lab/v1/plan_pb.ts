@@ -152,7 +152,8 @@ export const PlannedWellSchema: GenMessage<PlannedWell> = /*@__PURE__*/
  */
 export type CompletenessPolicy = Message<"wellspring.lab.v1.CompletenessPolicy"> & {
   /**
-   * Share of the expected members that must be done to close after quorum_after, 0 to 1.
+   * Share of the expected members that must have arrived to close after quorum_after, 0 to 1. Members in work are
+   * always waited for: only those that never arrived become holes.
    *
    * @generated from field: double quorum = 1;
    */

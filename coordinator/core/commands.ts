@@ -1,0 +1,188 @@
+// What the operator or the instrument wants: plans, redrives, closes.
+import { create, equals } from '@bufbuild/protobuf'
+import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
+import { RunState, SweepSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import type { Redrive } from '#proto/wellspring/record/v1/input_pb.ts'
+import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
+import type { Context, Place } from './context.ts'
+import { imageName, placeOf, plateStateOf } from './context.ts'
+import type { Event } from './event.ts'
+import { afterRun, change, countImage } from './follow.ts'
+import { levelOf, parseEntity, plateOf } from './ids.ts'
+import { arm, dueOf, expire, setMember, settle } from './levels.ts'
+import { standing } from './members.ts'
+import { refuse } from './refuse.ts'
+import { reset } from './runs.ts'
+import { Member, wellsWithState } from './state.ts'
+
+export function onCommand(cx: Context, event: Extract<Event, { kind: 'command' }>): void {
+  const { action } = event.command
+  switch (action.case) {
+    case 'plan':
+      return onPlan(cx, action.value, event)
+    case 'redrive':
+      return onRedrive(cx, action.value, event)
+    case 'close':
+      return startSweep(cx, { entity: action.value.entity, step: '', close: true }, event)
+    case undefined: {
+      const message = 'the command names no action that this coordinator knows'
+      return refuse(cx, event, { entity: '', reason: 'UNKNOWN_COMMAND', message })
+    }
+  }
+}
+
+function onPlan(cx: Context, plan: PlatePlan, event: Extract<Event, { kind: 'command' }>): void {
+  const key = `${plan.experiment}/${plan.plate}/${plan.acquisition}`
+  const known = cx.task.plans.get(key)
+  if (known) {
+    if (equals(PlatePlanSchema, known, plan)) return
+    const message = `${key} has another plan already: announce a changed layout under another acquisition`
+    return refuse(cx, event, { entity: key, reason: 'PLAN_CONFLICT', message })
+  }
+  cx.task.plans.touch(key, plan)
+  const plate = plateStateOf(cx, key)
+  plate.lastArrivalMs = Math.max(plate.lastArrivalMs, cx.now)
+  const shape = cx.task.shape(key)
+  plate.members = new Uint8Array(shape?.members.length ?? 0)
+  for (const name of plate.seen) adoptWell(cx, `${key}/${name}`)
+  plate.seen = []
+  arm(cx, key)
+}
+
+/** A well whose images came before the plan. */
+function adoptWell(cx: Context, wellKey: string): void {
+  const shape = cx.task.shape(plateOf(wellKey))
+  const well = cx.task.wells.get(wellKey)
+  if (!shape || !well) return
+  const { well: name = '' } = parseEntity(wellKey)
+  if (!shape.memberIndex.has(wellKey.slice(plateOf(wellKey).length + 1))) return
+  setMember(cx, wellKey, Member.OPEN)
+  for (const site of well.seen) {
+    const siteKey = `${wellKey}/s${site}`
+    if (!shape.sites(name).includes(site)) continue
+    setMember(cx, siteKey, Member.OPEN)
+    settle(cx, siteKey)
+    arm(cx, siteKey)
+  }
+  arm(cx, wellKey)
+}
+
+function onRedrive(
+  cx: Context,
+  { entity, step }: Redrive,
+  event: Extract<Event, { kind: 'command' }>,
+): void {
+  if (!isEntity(entity) || !placeOf(cx.task, entity)) {
+    const message = `"${entity}" is not known: name an image, site, well or plate as npx wellspring plates shows it`
+    return refuse(cx, event, { entity, reason: 'UNKNOWN_ENTITY', message })
+  }
+  switch (levelOf(entity)) {
+    case Level.IMAGE:
+      return redriveImage(cx, entity, step)
+    case Level.SITE:
+      return redriveSite(cx, entity, step)
+    case Level.WELL:
+      return redriveWell(cx, entity, step)
+    case Level.PLATE:
+      return startSweep(cx, { entity, step, close: false }, event)
+  }
+}
+
+function isEntity(text: string): boolean {
+  try {
+    parseEntity(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function redriveImage(cx: Context, key: string, stepName: string): void {
+  const place = placeOf(cx.task, key)
+  if (!place || !hasParked(cx, place, stepName)) return
+  if (standing(cx.task, place.level, place.runs) === 'failed') countImage(cx, key, 'failed', -1)
+  for (const run of place.runs) {
+    const step = cx.task.pipeline.steps[run.step]
+    const wanted = run.state === RunState.PARKED && (stepName === '' || step?.name === stepName)
+    if (wanted || run.state === RunState.SKIPPED) reset(cx, place, run)
+  }
+  afterRun(cx, place)
+}
+
+function redriveSite(cx: Context, key: string, step: string): void {
+  for (const image of cx.task.sites.get(key)?.images ?? []) {
+    redriveImage(cx, `${key}/${imageName(image)}`, step)
+  }
+  redriveGroup(cx, key, step)
+}
+
+function redriveWell(cx: Context, key: string, step: string): void {
+  const { well = '' } = parseEntity(key)
+  for (const site of cx.task.shape(plateOf(key))?.sites(well) ?? [])
+    redriveSite(cx, `${key}/s${site}`, step)
+  redriveGroup(cx, key, step)
+}
+
+function redriveGroup(cx: Context, key: string, step: string): void {
+  const place = placeOf(cx.task, key)
+  if (!place || !hasParked(cx, place, step)) return
+  change(cx, key)
+  settle(cx, key)
+}
+
+function hasParked(cx: Context, place: Place, stepName: string): boolean {
+  return place.runs.some((run) => {
+    const name = cx.task.pipeline.steps[run.step]?.name
+    return run.state === RunState.PARKED && (stepName === '' || stepName === name)
+  })
+}
+
+type SweepWish = { entity: string; step: string; close: boolean }
+
+function startSweep(
+  cx: Context,
+  wish: SweepWish,
+  event: Extract<Event, { kind: 'command' }>,
+): void {
+  if (
+    !isEntity(wish.entity) ||
+    levelOf(wish.entity) !== Level.PLATE ||
+    !cx.task.plates.has(wish.entity)
+  ) {
+    const message = `"${wish.entity}" is no known plate: name one as npx wellspring plates shows it`
+    return refuse(cx, event, { entity: wish.entity, reason: 'UNKNOWN_ENTITY', message })
+  }
+  plateStateOf(cx, wish.entity).sweep = create(SweepSchema, wish)
+  sweep(cx, wish.entity)
+}
+
+/** One well of a plate-wide command, so that a large plate never makes a large flush. */
+export function sweep(cx: Context, key: string): void {
+  const plate = cx.task.plates.get(key)
+  const wish = plate?.sweep
+  if (!plate || !wish) return
+  const well = wellsWithState(cx.task, key, plate)[wish.nextWell]
+  wish.nextWell += 1
+  cx.task.plates.touch(key, plate)
+  if (well === undefined) {
+    delete plate.sweep
+    if (wish.close) expire(cx, key, ClosedBy.OPERATOR)
+    else redriveGroup(cx, key, wish.step)
+    return
+  }
+  const wellKey = `${key}/${well}`
+  if (wish.close) closeWell(cx, wellKey)
+  else redriveWell(cx, wellKey, wish.step)
+  cx.effects.push({ kind: 'timer', entity: key, atMs: cx.now, completeness: false })
+}
+
+function closeWell(cx: Context, wellKey: string): void {
+  const { well = '' } = parseEntity(wellKey)
+  for (const site of cx.task.shape(plateOf(wellKey))?.sites(well) ?? []) {
+    const siteKey = `${wellKey}/s${site}`
+    if (dueOf(cx, siteKey).kind !== 'never') expire(cx, siteKey, ClosedBy.OPERATOR)
+  }
+  if (dueOf(cx, wellKey).kind !== 'never') expire(cx, wellKey, ClosedBy.OPERATOR)
+}

@@ -1,0 +1,70 @@
+// The one switch: what happened, in; what is to be done, out. Deterministic: the clock and the dice are arguments.
+import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
+import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { onCommand, sweep } from './commands.ts'
+import type { Context } from './context.ts'
+import { placeOf } from './context.ts'
+import type { Effect, Event } from './event.ts'
+import { afterRun, restart } from './follow.ts'
+import { hex } from './ids.ts'
+import { onImage } from './images.ts'
+import { arm, dueOf, expire } from './levels.ts'
+import { refuse } from './refuse.ts'
+import { goOn, runOf, settleRun } from './runs.ts'
+import type { Task } from './state.ts'
+
+/** Takes an event in: changes the task's state, returns what is to be done about it. */
+export function decide(task: Task, event: Event, now: number, dice: () => number): Effect[] {
+  const cx: Context = { task, now, dice, effects: [] }
+  switch (event.kind) {
+    case 'image':
+      onImage(cx, event)
+      break
+    case 'command':
+      onCommand(cx, event)
+      break
+    case 'unreadable':
+      refuse(cx, event, { entity: '', reason: event.reason, message: event.message })
+      break
+    case 'outcome':
+      onOutcome(cx, event)
+      break
+    case 'timer':
+      onTimer(cx, event.entity, event.completeness)
+      break
+  }
+  return cx.effects
+}
+
+/** Whether a completeness timer is due: the edge asks before it lists end offsets. */
+export function completenessDue(task: Task, entity: string, now: number): ReturnType<typeof dueOf> {
+  return dueOf({ task, now }, entity)
+}
+
+function onOutcome(cx: Context, event: Extract<Event, { kind: 'outcome' }>): void {
+  const place = placeOf(cx.task, event.entity)
+  const step = cx.task.pipeline.steps.find((one) => one.name === event.step)
+  if (!place || !step) return
+  const run = runOf(place, step)
+  // An outcome of a run that was given up, redriven or restored differently is nobody's.
+  if (run.state !== RunState.RUNNING || hex(run.effectKey) !== event.effectKey) return
+  settleRun(cx, place, step, event.outcome)
+  afterRun(cx, place)
+}
+
+function onTimer(cx: Context, entity: string, completeness: boolean): void {
+  if (completeness) {
+    const due = dueOf(cx, entity)
+    if (due.kind === 'now') expire(cx, entity, due.by)
+    else arm(cx, entity)
+    return
+  }
+  const place = placeOf(cx.task, entity)
+  if (!place) return
+  for (const step of cx.task.pipeline.at(place.level)) {
+    const run = runOf(place, step)
+    if (run.state === RunState.BACKOFF && run.dueMs <= cx.now && !goOn(cx, place, step))
+      restart(cx, place)
+  }
+  if (place.level === Level.PLATE) sweep(cx, entity)
+}

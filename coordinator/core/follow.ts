@@ -1,0 +1,61 @@
+// What follows when a run of an image or group has ended.
+import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { Context, Place } from './context.ts'
+import { placeOf, plateStateOf } from './context.ts'
+import { parentOf } from './ids.ts'
+import { settle } from './levels.ts'
+import { standing } from './members.ts'
+import { advance, traceNumber } from './runs.ts'
+
+/** Starts what comes next at the place, and lets the level above see how it stands. */
+export function afterRun(cx: Context, place: Place): void {
+  if (place.level === Level.IMAGE) {
+    advance(cx, place)
+    return afterImage(cx, place)
+  }
+  // Members that moved meanwhile make the next close; its steps start from there.
+  if (!isChanged(cx, place.key)) advance(cx, place)
+  settle(cx, place.key)
+}
+
+/** Counts an image whose steps have all ended, and lets its site see it. */
+export function afterImage(cx: Context, place: Place): void {
+  const stands = standing(cx.task, Level.IMAGE, place.runs)
+  const siteKey = parentOf(place.key) ?? ''
+  if (stands === 'open') return settle(cx, siteKey)
+  countImage(cx, place.key, stands, 1)
+  cx.effects.push({ kind: 'completed', entity: place.key, trace: traceNumber(place) })
+  const site = cx.task.sites.open(siteKey)
+  site.changed = true
+  cx.task.sites.touch(siteKey, site)
+  settle(cx, siteKey)
+}
+
+export function countImage(cx: Context, key: string, stands: 'done' | 'failed', by: 1 | -1): void {
+  const plate = plateStateOf(cx, key)
+  const wellKey = parentOf(parentOf(key) ?? '') ?? ''
+  const well = cx.task.wells.open(wellKey)
+  plate[stands] += by
+  well[stands] += by
+  cx.task.wells.touch(wellKey, well)
+}
+
+/** A run that was given up because its inputs moved. */
+export function restart(cx: Context, place: Place): void {
+  if (place.level === Level.IMAGE) return afterRun(cx, place)
+  change(cx, place.key)
+  settle(cx, place.key)
+}
+
+/** Marks a group as changed: its next close starts its steps anew where their inputs differ. */
+export function change(cx: Context, key: string): void {
+  const { sites, wells, plates } = cx.task
+  const group = sites.get(key) ?? wells.get(key) ?? plates.get(key)
+  if (group) group.changed = true
+  placeOf(cx.task, key)?.touch()
+}
+
+function isChanged(cx: Context, key: string): boolean {
+  const { sites, wells, plates } = cx.task
+  return (sites.get(key) ?? wells.get(key) ?? plates.get(key))?.changed ?? false
+}

@@ -1,0 +1,299 @@
+// Fan-in: images to sites, sites to wells, wells to plates. A level closes by policy, never by hope: when every
+// expected member has ended, or was given up after its quiet time. Members in work are always waited for.
+import { create } from '@bufbuild/protobuf'
+import { durationMs, timestampFromMs } from '@bufbuild/protobuf/wkt'
+import { Level, PoisonAction } from '#proto/wellspring/contract/v1/options_pb.ts'
+import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
+import type { PlateState, SiteState, WellState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { CloseSchema, RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import {
+  ClosedBy,
+  LevelClosedSchema,
+  PlateEventSchema,
+  Verdict,
+} from '#proto/wellspring/record/v1/output_pb.ts'
+import { worse } from './bands.ts'
+import type { Context, Place } from './context.ts'
+import { imageName, placeOf, plateStateOf } from './context.ts'
+import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
+import { INPUT_MISSING, closeCount, count, holesOf, standing } from './members.ts'
+import { closedRecord, plateEventRecord } from './records.ts'
+import { advance, isActive, reset, runOf } from './runs.ts'
+import type { Shape, Task } from './state.ts'
+import { Member } from './state.ts'
+
+type Group = SiteState | WellState | PlateState
+
+/** Closes a site, well or plate if it can be, starts its steps, and tells the level above where it stands. */
+export function settle(cx: Context, key: string): void {
+  const shape = cx.task.shape(plateOf(key))
+  const group = groupOf(cx.task, key)
+  // Before the plan arrives nothing above the image closes.
+  if (!shape || !group) return
+  if (isWaiting(cx, shape, key, group) || group.runs.some(isActive))
+    return tell(cx, key, Member.OPEN)
+  if (group.changed) close(cx, key, group)
+  const place = placeOf(cx.task, key)
+  if (!place || !group.close || group.close.completed) return
+  const stands = standing(cx.task, place.level, place.runs)
+  if (stands === 'open') return tell(cx, key, Member.OPEN)
+  group.close.completed = true
+  place.touch()
+  cx.effects.push({ kind: 'completed', entity: key, trace: group.close.revision })
+  if (place.level === Level.PLATE) cx.effects.push(plateEvent(cx, key, group as PlateState, place))
+  tell(cx, key, stands === 'done' ? Member.DONE : Member.FAILED)
+}
+
+function groupOf(task: Task, key: string): Group | undefined {
+  switch (levelOf(key)) {
+    case Level.SITE:
+      return task.sites.get(key)
+    case Level.WELL:
+      return task.wells.get(key)
+    case Level.PLATE:
+      return task.plates.get(key)
+    case Level.IMAGE:
+      return undefined
+  }
+}
+
+/** Whether a member is still awaited or in work. */
+function isWaiting(cx: Context, shape: Shape, key: string, group: Group): boolean {
+  if ('images' in group) {
+    const planned = group.images.filter((image) => shape.imageSet.has(imageName(image)))
+    if (planned.length < shape.images.length && group.expiredBy === ClosedBy.UNSPECIFIED)
+      return true
+    return planned.some((image) => standing(cx.task, Level.IMAGE, image.runs) === 'open')
+  }
+  const expected = closeCount(cx.task, key).expected
+  if (group.members.length < expected) return true
+  return group.members.some((member) => member === Member.NONE || member === Member.OPEN)
+}
+
+function close(cx: Context, key: string, group: Group): void {
+  const { task } = cx
+  const { expected, done } = closeCount(task, key)
+  const holes = holesOf(task, key)
+  group.changed = false
+  group.close = create(CloseSchema, {
+    revision: (group.close?.revision ?? 0) + 1,
+    closedBy: closedBy(cx, key, group, holes.length),
+    atMs: cx.now,
+    expected,
+    done,
+  })
+  const place = placeOf(task, key)
+  if (!place) return
+  place.touch()
+  for (const run of place.runs) if (run.state !== RunState.UNSPECIFIED) reset(cx, place, run)
+  const blocked = done === 0 || isFailedByPoison(cx, key)
+  if (blocked) skipAll(cx, place)
+  else advance(cx, place)
+  const skipped = task.pipeline
+    .at(place.level)
+    .filter((step) => runOf(place, step).state === RunState.SKIPPED)
+    .map((step) => ({ step: step.name, reason: blocked ? 'NO_MEMBERS' : INPUT_MISSING }))
+  const closed = create(LevelClosedSchema, {
+    entity: key,
+    level: place.level,
+    pipeline: task.pipeline.label,
+    revision: group.close.revision,
+    closedBy: group.close.closedBy,
+    expected,
+    done,
+    skipped,
+    closedAt: timestampFromMs(cx.now),
+  })
+  cx.effects.push(closedRecord(closed, holes))
+}
+
+function skipAll(cx: Context, place: Place): void {
+  for (const step of cx.task.pipeline.at(place.level)) runOf(place, step).state = RunState.SKIPPED
+}
+
+/** What let it close: all, only if nothing below is missing either; else the weakest word given for it. */
+function closedBy(cx: Context, key: string, group: Group, holes: number): ClosedBy {
+  let by: ClosedBy = ClosedBy.ALL
+  if (holes > 0 && group.expiredBy !== ClosedBy.UNSPECIFIED) by = group.expiredBy
+  for (const member of memberKeys(cx, key)) {
+    const below = groupOf(cx.task, member)?.close?.closedBy ?? ClosedBy.UNSPECIFIED
+    if (below > by) by = below
+  }
+  return by
+}
+
+function memberKeys(cx: Context, key: string): string[] {
+  const shape = cx.task.shape(plateOf(key))
+  if (!shape) return []
+  if (levelOf(key) === Level.PLATE) return shape.members.map((member) => `${key}/${member}`)
+  if (levelOf(key) === Level.SITE) return []
+  return shape.sites(parseEntity(key).well ?? '').map((site) => `${key}/s${site}`)
+}
+
+/** A member is poison at a step whose contract says that poison fails the group. */
+function isFailedByPoison(cx: Context, key: string): boolean {
+  const strict = cx.task.pipeline.steps.filter(
+    (step) => step.policy.onPoison === PoisonAction.FAIL_GROUP,
+  )
+  if (strict.length === 0) return false
+  const below = cx.task.sites.get(key)?.images.map((image) => image.runs)
+  const runs = below ?? memberKeys(cx, key).map((member) => placeOf(cx.task, member)?.runs ?? [])
+  return runs
+    .flat()
+    .some(
+      (run) =>
+        run.state === RunState.PARKED &&
+        run.failure?.class === ErrorClass.POISON &&
+        strict.some((step) => step.index === run.step),
+    )
+}
+
+/** Tells the level above where a member stands, and settles that level. */
+function tell(cx: Context, key: string, status: number): void {
+  const parent = parentOf(key)
+  if (parent === undefined) return
+  if (setMember(cx, key, status)) settle(cx, parent)
+}
+
+/** Notes where a member stands; true if that was news. */
+export function setMember(cx: Context, key: string, status: number): boolean {
+  const parent = parentOf(key)
+  const shape = cx.task.shape(plateOf(key))
+  if (parent === undefined || !shape) return false
+  const isSite = levelOf(key) === Level.SITE
+  const group = isSite ? cx.task.wells.open(parent) : cx.task.plates.open(parent)
+  const { well = '', site = 0, timePoint = 0 } = parseEntity(key)
+  const index = isSite
+    ? shape.sites(well).indexOf(site)
+    : shape.memberIndex.get(`${well}/t${timePoint}`)
+  if (index === undefined || index < 0) return false
+  const ended = status === Member.DONE || status === Member.FAILED
+  // A member that ended again (another revision) is news even if its status is the same.
+  if (group.members[index] === status && !ended) return false
+  // Copy on write: decoded bytes are views of the stored record.
+  const members = new Uint8Array(isSite ? shape.sites(well).length : shape.members.length)
+  members.set(group.members)
+  members[index] = status
+  group.members = members
+  if (ended) group.changed = true
+  if (isSite) cx.task.wells.touch(parent, group as WellState)
+  else cx.task.plates.touch(parent, group as PlateState)
+  return true
+}
+
+function plateEvent(
+  cx: Context,
+  key: string,
+  plate: PlateState,
+  place: Place,
+): ReturnType<typeof plateEventRecord> {
+  const shape = cx.task.shape(key)
+  const judged = place.runs.map((run) => run.verdict)
+  return plateEventRecord(
+    create(PlateEventSchema, {
+      entity: key,
+      pipeline: cx.task.pipeline.label,
+      revision: plate.close?.revision ?? 0,
+      closedBy: plate.close?.closedBy ?? ClosedBy.UNSPECIFIED,
+      verdict: judged.reduce<Verdict>(worse, Verdict.NOT_EVALUATED),
+      imagesExpected: shape?.imagesExpected ?? 0,
+      imagesDone: plate.done,
+      wellsDone: count(plate.members, Member.DONE),
+      wellsExpected: shape?.members.length ?? 0,
+    }),
+  )
+}
+
+export type Due =
+  | { readonly kind: 'never' }
+  | { readonly kind: 'later'; readonly atMs: number }
+  | { readonly kind: 'now'; readonly by: ClosedBy }
+
+/** When a site, well or plate gives up members that never arrived. */
+export function dueOf(cx: Pick<Context, 'task' | 'now'>, key: string): Due {
+  const shape = cx.task.shape(plateOf(key))
+  const group = groupOf(cx.task, key)
+  const policy = shape?.plan.completeness
+  if (!shape || !group || !policy?.quorumAfter || !policy.deadline) return { kind: 'never' }
+  const { arrived, expected } = arrivals(shape, key, group)
+  if (arrived >= expected || group.expiredBy !== ClosedBy.UNSPECIFIED) return { kind: 'never' }
+  const quorumMs = group.lastArrivalMs + durationMs(policy.quorumAfter)
+  const deadlineMs = group.lastArrivalMs + durationMs(policy.deadline)
+  const hasQuorum = arrived >= policy.quorum * expected
+  if (hasQuorum && cx.now >= quorumMs) return { kind: 'now', by: ClosedBy.QUORUM }
+  if (cx.now >= deadlineMs) return { kind: 'now', by: ClosedBy.DEADLINE }
+  return { kind: 'later', atMs: hasQuorum ? Math.min(quorumMs, deadlineMs) : deadlineMs }
+}
+
+function arrivals(shape: Shape, key: string, group: Group): { arrived: number; expected: number } {
+  if ('images' in group) {
+    const planned = group.images.filter((image) => shape.imageSet.has(imageName(image)))
+    return { arrived: planned.length, expected: shape.images.length }
+  }
+  const expected =
+    levelOf(key) === Level.PLATE
+      ? shape.members.length
+      : shape.sites(parseEntity(key).well ?? '').length
+  return {
+    arrived: expected - count(group.members, Member.NONE) - (expected - group.members.length),
+    expected,
+  }
+}
+
+/** Sets the timer of a level's completeness, if it can fall due. */
+export function arm(cx: Context, key: string): void {
+  const due = dueOf(cx, key)
+  if (due.kind === 'never') return
+  const atMs = due.kind === 'later' ? due.atMs : cx.now
+  cx.effects.push({ kind: 'timer', entity: key, atMs, completeness: true })
+}
+
+/** Gives up the members that never arrived. */
+export function expire(cx: Context, key: string, by: ClosedBy): void {
+  const shape = cx.task.shape(plateOf(key))
+  const group = groupOf(cx.task, key)
+  if (!shape || !group || group.expiredBy !== ClosedBy.UNSPECIFIED) return
+  group.expiredBy = by
+  group.changed = true
+  placeOf(cx.task, key)?.touch()
+  if ('images' in group) {
+    const { arrived, expected } = arrivals(shape, key, group)
+    countMissing(cx, key, expected - arrived)
+  } else {
+    giveUpMembers(cx, shape, key, group)
+  }
+  settle(cx, key)
+}
+
+function giveUpMembers(
+  cx: Context,
+  shape: Shape,
+  key: string,
+  group: WellState | PlateState,
+): void {
+  const isPlate = levelOf(key) === Level.PLATE
+  const sites = (name: string): number =>
+    isPlate ? shape.sites(name.split('/')[0] ?? '').length : 1
+  const names = isPlate ? shape.members : shape.sites(parseEntity(key).well ?? '').map(String)
+  const members = new Uint8Array(names.length)
+  members.set(group.members)
+  let images = 0
+  for (const [index, name] of names.entries()) {
+    if (members[index] !== Member.NONE) continue
+    members[index] = Member.MISSING
+    images += sites(name) * shape.images.length
+  }
+  group.members = members
+  countMissing(cx, key, images)
+}
+
+/** Adds to the images given up, on the plate and, below it, on the well. */
+export function countMissing(cx: Context, key: string, images: number): void {
+  plateStateOf(cx, key).missing += images
+  const wellKey =
+    levelOf(key) === Level.SITE ? parentOf(key) : levelOf(key) === Level.WELL ? key : undefined
+  const well = wellKey === undefined ? undefined : cx.task.wells.get(wellKey)
+  if (wellKey === undefined || !well) return
+  well.missing += images
+  cx.task.wells.touch(wellKey, well)
+}

@@ -1,0 +1,138 @@
+// Who belongs to a group, and what is missing: pure questions about state.
+import { create } from '@bufbuild/protobuf'
+import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { ImageState, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
+import { HoleSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import { imageName } from './context.ts'
+import { levelOf, parseEntity, plateOf } from './ids.ts'
+import { Member } from './state.ts'
+import type { Shape, Task } from './state.ts'
+
+export const NEVER_ARRIVED = 'NEVER_ARRIVED'
+export const INPUT_MISSING = 'INPUT_MISSING'
+
+export type Counts = { readonly expected: number; readonly done: number }
+
+/** Where a level's runs stand together: work to do, all done, or something parked or skipped. */
+export function standing(
+  task: Task,
+  level: Level,
+  runs: readonly StepRun[],
+): 'open' | 'done' | 'failed' {
+  let failed = false
+  for (const step of task.pipeline.at(level)) {
+    const run = runs.find((one) => one.step === step.index)
+    switch (run?.state) {
+      case RunState.DONE:
+        break
+      case RunState.PARKED:
+      case RunState.SKIPPED:
+        failed = true
+        break
+      case RunState.RUNNING:
+      case RunState.BACKOFF:
+      case RunState.UNSPECIFIED:
+      case undefined:
+        return 'open'
+    }
+  }
+  return failed ? 'failed' : 'done'
+}
+
+export function isImageDone(task: Task, image: ImageState): boolean {
+  return standing(task, Level.IMAGE, image.runs) === 'done'
+}
+
+/** Expected and done members of a site, well or plate. */
+export function closeCount(task: Task, key: string): Counts {
+  const shape = task.shape(plateOf(key))
+  if (!shape) return { expected: 0, done: 0 }
+  switch (levelOf(key)) {
+    case Level.SITE: {
+      const images = task.sites.get(key)?.images ?? []
+      return {
+        expected: shape.images.length,
+        done: images.filter((one) => isImageDone(task, one)).length,
+      }
+    }
+    case Level.WELL: {
+      const members = task.wells.get(key)?.members ?? new Uint8Array()
+      return {
+        expected: shape.sites(parseEntity(key).well ?? '').length,
+        done: count(members, Member.DONE),
+      }
+    }
+    case Level.PLATE: {
+      const members = task.plates.get(key)?.members ?? new Uint8Array()
+      return { expected: shape.members.length, done: count(members, Member.DONE) }
+    }
+    case Level.IMAGE:
+      return { expected: 0, done: 0 }
+  }
+}
+
+export function count(members: Uint8Array, status: number): number {
+  let sum = 0
+  for (const member of members) if (member === status) sum += 1
+  return sum
+}
+
+/** The expected members of a site, well or plate that are not done, with the reason. */
+export function holesOf(task: Task, key: string): Hole[] {
+  const shape = task.shape(plateOf(key))
+  if (!shape) return []
+  switch (levelOf(key)) {
+    case Level.SITE:
+      return siteHoles(task, shape, key)
+    case Level.WELL: {
+      const names = shape.sites(parseEntity(key).well ?? '').map((site) => `${key}/s${site}`)
+      const runsOf = (name: string): readonly StepRun[] => task.sites.get(name)?.runs ?? []
+      return groupHoles(task, names, task.wells.get(key)?.members, runsOf)
+    }
+    case Level.PLATE: {
+      const names = shape.members.map((member) => `${key}/${member}`)
+      const runsOf = (name: string): readonly StepRun[] => task.wells.get(name)?.runs ?? []
+      return groupHoles(task, names, task.plates.get(key)?.members, runsOf)
+    }
+    case Level.IMAGE:
+      return []
+  }
+}
+
+function siteHoles(task: Task, shape: Shape, key: string): Hole[] {
+  const images = new Map(
+    (task.sites.get(key)?.images ?? []).map((image) => [imageName(image), image]),
+  )
+  return shape.images.flatMap((name) => {
+    const image = images.get(name)
+    const entity = `${key}/${name}`
+    if (!image) return create(HoleSchema, { entity, reason: NEVER_ARRIVED })
+    return isImageDone(task, image) ? [] : failedHole(task, entity, image.runs)
+  })
+}
+
+function groupHoles(
+  task: Task,
+  names: readonly string[],
+  members: Uint8Array | undefined,
+  runsOf: (name: string) => readonly StepRun[],
+): Hole[] {
+  return names.flatMap((entity, at) => {
+    const status = members?.[at] ?? Member.NONE
+    if (status === Member.DONE) return []
+    if (status === Member.FAILED) return failedHole(task, entity, runsOf(entity))
+    return create(HoleSchema, { entity, reason: NEVER_ARRIVED })
+  })
+}
+
+function failedHole(task: Task, entity: string, runs: readonly StepRun[]): Hole {
+  const parked = runs.find((run) => run.state === RunState.PARKED)
+  const step = parked && task.pipeline.steps[parked.step]?.name
+  return create(HoleSchema, {
+    entity,
+    reason: parked?.failure?.reason ?? INPUT_MISSING,
+    step: step ?? '',
+  })
+}

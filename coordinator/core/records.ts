@@ -1,0 +1,199 @@
+// What leaves on Kafka, made from state.
+import { create, toBinary } from '@bufbuild/protobuf'
+import type { Message } from '@bufbuild/protobuf'
+import { anyPack, timestampFromMs } from '@bufbuild/protobuf/wkt'
+import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type {
+  Hole,
+  LevelClosed,
+  PlateEvent,
+  QualityVerdict,
+  StepResult,
+} from '#proto/wellspring/record/v1/output_pb.ts'
+import {
+  DeadLetterSchema,
+  LevelClosedSchema,
+  PlateEventSchema,
+  QualityVerdictSchema,
+  StepResultSchema,
+} from '#proto/wellspring/record/v1/output_pb.ts'
+import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
+import type { Judgement } from './bands.ts'
+import type { Context, Place } from './context.ts'
+import type { Effect, Position } from './event.ts'
+import { hex, resultKey, traceId } from './ids.ts'
+import type { Pipeline, Step } from './pipeline.ts'
+
+/** Lists inside a record stop here, so that a record stays below 64 kB. */
+export const LIST_BYTES_MAX = 48_000
+/** Bytes of an input record kept in its dead letter. */
+const ORIGIN_BYTES_MAX = 32_768
+
+type Output = Extract<Effect, { kind: 'output' }>
+type About = { pipeline: Pipeline; place: Place; step: Step; run: StepRun; trace: number }
+
+export function resultRecord(
+  cx: Context,
+  about: About,
+  message: Message,
+  supersedes: number,
+): Output {
+  const { pipeline, place, step, run, trace } = about
+  const inputs = listed(run.inputs, (one) => one.length + 2)
+  const attempt = run.attempts.at(-1)
+  const result: StepResult = create(StepResultSchema, {
+    entity: place.key,
+    step: step.name,
+    pipeline: pipeline.label,
+    revision: run.revision,
+    supersedesRevision: supersedes,
+    generation: run.generation,
+    level: place.level,
+    effectKey: hex(run.effectKey),
+    inputDigest: hex(run.inputDigest),
+    inputs,
+    inputsLeftOut: run.inputs.length - inputs.length,
+    output: anyPack(step.method.output, message),
+    attempts: run.attempt,
+    readyAt: timestampFromMs(run.readyMs),
+    startedAt: timestampFromMs(attempt?.startedMs ?? run.readyMs),
+    finishedAt: timestampFromMs(cx.now),
+    replica: attempt?.replica ?? '',
+    traceId: traceId(cx.task.application, place.key, trace),
+  })
+  return {
+    kind: 'output',
+    topic: 'results.v1',
+    key: resultKey(place.key, step.name, pipeline.label, run.revision),
+    type: StepResultSchema.typeName,
+    value: toBinary(StepResultSchema, result),
+    entity: place.key,
+    trace,
+  }
+}
+
+export function qualityRecord(
+  { pipeline, place, step, run, trace }: About,
+  judged: Judgement,
+): Output {
+  const quality: QualityVerdict = create(QualityVerdictSchema, {
+    entity: place.key,
+    step: step.name,
+    pipeline: pipeline.label,
+    revision: run.revision,
+    verdict: judged.verdict,
+    policy: `${pipeline.bands.name}-${pipeline.bands.version}`,
+    findings: judged.findings,
+  })
+  return {
+    kind: 'output',
+    topic: 'quality.v1',
+    key: resultKey(place.key, step.name, pipeline.label, run.revision),
+    type: QualityVerdictSchema.typeName,
+    value: toBinary(QualityVerdictSchema, quality),
+    entity: place.key,
+    trace,
+  }
+}
+
+export function closedRecord(closed: LevelClosed, holes: readonly Hole[]): Output {
+  const kept = listed(
+    holes,
+    (hole) => hole.entity.length + hole.reason.length + hole.step.length + 8,
+  )
+  const value = create(LevelClosedSchema, {
+    ...closed,
+    holes: kept,
+    holesLeftOut: holes.length - kept.length,
+  })
+  return {
+    kind: 'output',
+    topic: 'results.v1',
+    key: resultKey(closed.entity, 'close', closed.pipeline, closed.revision),
+    type: LevelClosedSchema.typeName,
+    value: toBinary(LevelClosedSchema, value),
+    entity: closed.entity,
+    trace: closed.revision,
+  }
+}
+
+export function plateEventRecord(event: PlateEvent): Output {
+  return {
+    kind: 'output',
+    topic: 'plate-events.v1',
+    key: event.entity.split('/', 1)[0] ?? '',
+    type: PlateEventSchema.typeName,
+    value: toBinary(PlateEventSchema, event),
+    entity: event.entity,
+    trace: event.revision,
+  }
+}
+
+export function deadLetterRecord(
+  cx: Context,
+  { pipeline, place, step, run, trace }: About,
+): Output {
+  const letter = create(DeadLetterSchema, {
+    entity: place.key,
+    step: step.name,
+    pipeline: pipeline.label,
+    generation: run.generation,
+    revision: run.revision + 1,
+    attempts: run.attempt,
+    parkedAt: timestampFromMs(cx.now),
+    traceId: traceId(cx.task.application, place.key, trace),
+    ...(run.failure ? { failure: run.failure } : {}),
+  })
+  return {
+    kind: 'output',
+    topic: 'dead-letters.v1',
+    key: `${place.key}/${step.name}@${pipeline.label}#g${run.generation}`,
+    type: DeadLetterSchema.typeName,
+    value: toBinary(DeadLetterSchema, letter),
+    entity: place.key,
+    trace,
+  }
+}
+
+/** An input record that cannot be taken in, with its bytes, so that nothing is lost. */
+export function inputDeadLetter(
+  cx: Context,
+  at: Position,
+  bytes: Uint8Array,
+  failure: { entity: string; failure: StepFailure },
+): Output {
+  const letter = create(DeadLetterSchema, {
+    entity: failure.entity,
+    pipeline: cx.task.pipeline.label,
+    failure: failure.failure,
+    parkedAt: timestampFromMs(cx.now),
+    origin: {
+      topic: at.topic,
+      partition: at.partition,
+      offset: at.offset,
+      key: at.key.slice(0, 512),
+    },
+    originValue: bytes.subarray(0, ORIGIN_BYTES_MAX),
+  })
+  return {
+    kind: 'output',
+    topic: 'dead-letters.v1',
+    key: `${at.topic}/${at.partition}/${at.offset}`,
+    type: DeadLetterSchema.typeName,
+    value: toBinary(DeadLetterSchema, letter),
+    entity: failure.entity,
+    trace: 1,
+  }
+}
+
+/** The items from the front that fit in a record. */
+function listed<T>(items: readonly T[], bytesOf: (item: T) => number): T[] {
+  let bytes = 0
+  const kept: T[] = []
+  for (const item of items) {
+    bytes += bytesOf(item)
+    if (bytes > LIST_BYTES_MAX) break
+    kept.push(item)
+  }
+  return kept
+}

@@ -1,0 +1,25 @@
+// Input that cannot be taken in: set aside with its bytes, so that it never blocks what comes behind it.
+import { create } from '@bufbuild/protobuf'
+import { Code } from '#proto/google/rpc/code_pb.ts'
+import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
+import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
+import type { Context } from './context.ts'
+import type { Position } from './event.ts'
+import { inputDeadLetter } from './records.ts'
+
+export type Refusal = { readonly entity: string; readonly reason: string; readonly message: string }
+
+/** Sets an input record aside; it never blocks the ones behind it. */
+export function refuse(
+  cx: Context,
+  event: { at: Position; bytes: Uint8Array },
+  why: Refusal,
+): void {
+  const failure = create(StepFailureSchema, {
+    class: ErrorClass.POISON,
+    code: Code.INVALID_ARGUMENT,
+    reason: why.reason,
+    message: why.message.slice(0, 1_024),
+  })
+  cx.effects.push(inputDeadLetter(cx, event.at, event.bytes, { entity: why.entity, failure }))
+}

@@ -1,0 +1,48 @@
+// A task that was just restored takes up what was under way: calls, back-offs, deadlines, sweeps.
+import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { Context, Place } from './context.ts'
+import { imageName, placeOf } from './context.ts'
+import type { Effect } from './event.ts'
+import { restart } from './follow.ts'
+import { arm } from './levels.ts'
+import { goOn } from './runs.ts'
+import type { Task } from './state.ts'
+
+/** What a task that was just restored has to take up again: calls, back-offs, deadlines. */
+export function restored(task: Task, now: number, dice: () => number): Effect[] {
+  const cx: Context = { task, now, dice, effects: [] }
+  for (const key of task.sites.keys()) {
+    for (const image of task.sites.get(key)?.images ?? []) {
+      takeUp(cx, placeOf(task, `${key}/${imageName(image)}`))
+    }
+    takeUpGroup(cx, key)
+  }
+  for (const key of task.wells.keys()) takeUpGroup(cx, key)
+  for (const key of task.plates.keys()) {
+    takeUpGroup(cx, key)
+    if (task.plates.get(key)?.sweep) {
+      cx.effects.push({ kind: 'timer', entity: key, atMs: now, completeness: false })
+    }
+  }
+  return cx.effects
+}
+
+function takeUpGroup(cx: Context, key: string): void {
+  takeUp(cx, placeOf(cx.task, key))
+  arm(cx, key)
+}
+
+/** Spread over which overdue back-offs fire after a restore. */
+const RESTORE_JITTER_MS = 1_000
+
+function takeUp(cx: Context, place: Place | undefined): void {
+  if (!place) return
+  for (const step of cx.task.pipeline.at(place.level)) {
+    const run = place.runs.find((one) => one.step === step.index)
+    if (run?.state === RunState.RUNNING && !goOn(cx, place, step)) restart(cx, place)
+    if (run?.state !== RunState.BACKOFF) continue
+    const atMs = run.dueMs > cx.now ? run.dueMs : cx.now + cx.dice() * RESTORE_JITTER_MS
+    run.dueMs = atMs
+    cx.effects.push({ kind: 'timer', entity: place.key, atMs, completeness: false })
+  }
+}

@@ -1,0 +1,259 @@
+// The life of a step run: started, called, retried, done or parked.
+import { create, fromBinary } from '@bufbuild/protobuf'
+import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
+import { Level, Purity } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { AttemptSchema, RunState, StepRunSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
+import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
+import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
+import { judge } from './bands.ts'
+import { bindRequest, channelKindOf } from './bind.ts'
+import type { Context, Place } from './context.ts'
+import { plateStateOf } from './context.ts'
+import type { Outcome } from './event.ts'
+import { effectKey, hex } from './ids.ts'
+import type { Step } from './pipeline.ts'
+import { deadLetterRecord, qualityRecord, resultRecord } from './records.ts'
+import { backoffMs } from './retry.ts'
+
+/** Attempts kept per run, the last ones. */
+const ATTEMPTS_KEPT_MAX = 32
+
+export function isActive(run: StepRun): boolean {
+  return run.state === RunState.RUNNING || run.state === RunState.BACKOFF
+}
+
+/** Number of the entity's trace: the close's revision for groups, the highest generation for images. */
+export function traceNumber(place: Place): number {
+  if (place.level !== Level.IMAGE) return Math.max(1, place.closeRevision)
+  return place.runs.reduce((most, run) => Math.max(most, run.generation), 1)
+}
+
+/** The run of a step at a place, made on first sight. */
+export function runOf(place: Place, step: Step): StepRun {
+  const found = place.runs.find((run) => run.step === step.index)
+  if (found) return found
+  const run = create(StepRunSchema, { step: step.index, generation: 1 })
+  place.runs.push(run)
+  return run
+}
+
+/** Starts every step of the place whose needs are met; skips those whose needs cannot be met any more. */
+export function advance(cx: Context, place: Place): void {
+  for (const step of cx.task.pipeline.at(place.level)) {
+    const run = runOf(place, step)
+    if (run.state !== RunState.UNSPECIFIED) continue
+    const needs = step.needs.map((name) => needed(cx, place, name).state)
+    if (needs.some((state) => state === RunState.PARKED || state === RunState.SKIPPED)) {
+      run.state = RunState.SKIPPED
+      place.touch()
+    } else if (needs.every((state) => state === RunState.DONE)) {
+      start(cx, place, step)
+    }
+  }
+}
+
+function needed(cx: Context, place: Place, name: string): StepRun {
+  const step = cx.task.pipeline.at(place.level).find((one) => one.name === name)
+  if (!step) throw new Error(`step "${name}" is not in pipeline ${cx.task.pipeline.label}`)
+  return runOf(place, step)
+}
+
+/** What a run would ask for now. */
+type Bound = { request: ReturnType<typeof bindRequest>; key: Uint8Array; digest: Uint8Array }
+
+function bound(cx: Context, place: Place, step: Step, run: StepRun): Bound | undefined {
+  const request = bindRequest(cx.task, step, place)
+  if (request.kind === 'skip') return undefined
+  const { pipeline } = cx.task
+  const key = effectKey({
+    pipeline: pipeline.label,
+    step: step.name,
+    entity: place.key,
+    inputDigest: request.digest,
+    generation: run.generation,
+  })
+  return { request, key, digest: request.digest }
+}
+
+function start(cx: Context, place: Place, step: Step): void {
+  const run = runOf(place, step)
+  place.touch()
+  const now = bound(cx, place, step, run)
+  if (!now || now.request.kind === 'skip') {
+    run.state = RunState.SKIPPED
+    return
+  }
+  if (run.revision > 0 && sameBytes(now.key, run.outputEffectKey)) {
+    // Nothing that this step reads has changed: its published result stands.
+    run.state = RunState.DONE
+    return
+  }
+  run.state = RunState.RUNNING
+  run.attempt = 1
+  run.readyMs = cx.now
+  run.endedMs = 0
+  run.attempts = []
+  delete run.failure
+  ask(cx, { place, step, run, now, attachOnly: false })
+}
+
+type Ask = { place: Place; step: Step; run: StepRun; now: Bound; attachOnly: boolean }
+
+function ask(cx: Context, { place, step, run, now, attachOnly }: Ask): void {
+  const { request } = now
+  if (request.kind === 'skip') return
+  run.effectKey = now.key
+  run.inputDigest = now.digest
+  run.inputs = [...request.inputs]
+  if (run.attempts.at(-1)?.number !== run.attempt) {
+    run.attempts.push(create(AttemptSchema, { number: run.attempt, askedMs: cx.now }))
+    if (run.attempts.length > ATTEMPTS_KEPT_MAX) run.attempts.shift()
+  }
+  const { policy } = step
+  const totalLeftMs = run.readyMs + policy.totalTimeoutMs - cx.now
+  cx.effects.push({
+    kind: 'call',
+    entity: place.key,
+    step,
+    effectKey: hex(now.key),
+    generation: run.generation,
+    attempt: run.attempt,
+    trace: traceNumber(place),
+    request: request.message({
+      effectKey: hex(now.key),
+      attempt: run.attempt,
+      generation: run.generation,
+    }),
+    timeoutMs: Math.max(1_000, Math.min(policy.attemptTimeoutMs, totalLeftMs)),
+    afterCommit: policy.purity === Purity.NOT_IDEMPOTENT && !attachOnly,
+    attachOnly,
+  })
+}
+
+/**
+ * Goes on with a run that waited (back-off) or was under way when the task was taken over. A group whose members
+ * moved meanwhile gives the run up: the next close starts it with what is there then. Returns false if it did.
+ */
+export function goOn(cx: Context, place: Place, step: Step): boolean {
+  const run = runOf(place, step)
+  const takenOver = run.state === RunState.RUNNING
+  const now = bound(cx, place, step, run)
+  place.touch()
+  if (!now || !sameBytes(now.key, run.effectKey)) {
+    run.state = RunState.UNSPECIFIED
+    return false
+  }
+  run.state = RunState.RUNNING
+  const attachOnly = takenOver && step.policy.purity === Purity.NOT_IDEMPOTENT
+  if (!takenOver && run.failure?.class !== ErrorClass.OVERLOADED) run.attempt += 1
+  ask(cx, { place, step, run, now, attachOnly })
+  return true
+}
+
+/** Takes an outcome in. Returns false for one that nobody waits for any more. */
+export function settleRun(cx: Context, place: Place, step: Step, outcome: Outcome): void {
+  const run = runOf(place, step)
+  const attempt = run.attempts.at(-1)
+  if (attempt) {
+    attempt.startedMs = outcome.timing.startedMs
+    attempt.endedMs = outcome.timing.endedMs
+    attempt.replica = outcome.timing.replica
+  }
+  place.touch()
+  if (outcome.kind === 'done') return done(cx, place, step, outcome.output)
+  run.failure = create(StepFailureSchema, outcome.failure)
+  if (attempt) attempt.failure = run.failure
+  const due = dueAfter(cx, run, step, outcome)
+  if (due === undefined) return park(cx, place, step, run.failure)
+  run.state = RunState.BACKOFF
+  run.dueMs = due
+  cx.effects.push({ kind: 'timer', entity: place.key, atMs: due, completeness: false })
+}
+
+/** When to try again; undefined: not again. */
+function dueAfter(
+  cx: Context,
+  run: StepRun,
+  step: Step,
+  outcome: Extract<Outcome, { kind: 'failed' }>,
+): number | undefined {
+  const { policy } = step
+  const jitteredMs = backoffMs(run.attempt, policy, cx.dice())
+  const wishedMs = Math.max(jitteredMs, outcome.retryAfterMs ?? 0)
+  switch (outcome.failure.class) {
+    case ErrorClass.OVERLOADED:
+      return cx.now + wishedMs
+    case ErrorClass.AMBIGUOUS:
+    case ErrorClass.UNSPECIFIED:
+      if (policy.purity === Purity.NOT_IDEMPOTENT) return undefined
+      break
+    case ErrorClass.PERMANENT:
+    case ErrorClass.POISON:
+      return undefined
+    case ErrorClass.RETRYABLE:
+      break
+  }
+  const deadlineMs = run.readyMs + policy.totalTimeoutMs
+  if (run.attempt >= policy.attemptsMax || cx.now >= deadlineMs) return undefined
+  return Math.min(cx.now + wishedMs, deadlineMs)
+}
+
+function done(cx: Context, place: Place, step: Step, output: Uint8Array): void {
+  const run = runOf(place, step)
+  const before = run.revision
+  run.state = RunState.DONE
+  run.revision += 1
+  run.output = output
+  run.outputEffectKey = run.effectKey
+  run.endedMs = cx.now
+  delete run.failure
+  const message = fromBinary(step.method.output, output)
+  const kind = channelKindOf(cx.task, place)
+  const judged = judge(cx.task.pipeline.bands, step.name, message, kind)
+  run.verdict = judged?.verdict ?? Verdict.UNSPECIFIED
+  const about = { pipeline: cx.task.pipeline, place, step, run, trace: traceNumber(place) }
+  cx.effects.push(resultRecord(cx, about, message, before))
+  if (judged) {
+    cx.effects.push(qualityRecord(about, judged))
+    const plate = plateStateOf(cx, place.key)
+    if (plate.firstVerdictMs === 0) plate.firstVerdictMs = cx.now
+  }
+  run.inputs = []
+}
+
+/** Sets a run aside, with a dead letter that has all that is needed to try again. */
+export function park(cx: Context, place: Place, step: Step, failure: StepFailure): void {
+  const run = runOf(place, step)
+  run.state = RunState.PARKED
+  run.failure = failure
+  run.endedMs = cx.now
+  run.inputs = []
+  place.touch()
+  plateStateOf(cx, place.key).parked += 1
+  cx.effects.push(
+    deadLetterRecord(cx, {
+      pipeline: cx.task.pipeline,
+      place,
+      step,
+      run,
+      trace: traceNumber(place),
+    }),
+  )
+}
+
+/** Makes a run wait for its inputs anew: a close with other members, or a redrive. */
+export function reset(cx: Context, place: Place, run: StepRun): void {
+  if (run.state === RunState.PARKED) {
+    // Its dead letter belongs to the old generation.
+    run.generation += 1
+    plateStateOf(cx, place.key).parked -= 1
+  }
+  run.state = RunState.UNSPECIFIED
+  place.touch()
+}
+
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index])
+}

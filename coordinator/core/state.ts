@@ -1,0 +1,218 @@
+// What a task knows. Entities are kept as the bytes that state.v1 holds, with the busy ones decoded: a million
+// images fit, and what a flush writes is what a restore reads.
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
+import type { PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import {
+  PlateStateSchema,
+  SiteStateSchema,
+  WellStateSchema,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
+import { levelOf } from './ids.ts'
+import type { Pipeline } from './pipeline.ts'
+
+/** Where a member of a group stands; one byte each in PlateState.members and WellState.members. */
+export const Member = { NONE: 0, OPEN: 1, DONE: 2, MISSING: 3, FAILED: 4 } as const
+
+export const PLAN_SUFFIX = '#plan'
+
+/** Decoded entities kept per map; the rest is bytes. */
+const DECODED_ENTITIES_MAX = 1_024
+
+export type Entities<D extends DescMessage> = {
+  get(key: string): MessageShape<D> | undefined
+  /** get, or a new one that is dirty from the start. */
+  open(key: string): MessageShape<D>
+  /** The entity was changed and goes out with the next flush. */
+  touch(key: string, entity: MessageShape<D>): void
+  has(key: string): boolean
+  keys(): Iterable<string>
+  size(): number
+  /** Bytes of everything that changed since the last take. */
+  take(): [key: string, bytes: Uint8Array][]
+  load(key: string, bytes: Uint8Array | null): void
+  /** Bytes of every entity, in order of key. */
+  all(): [key: string, bytes: Uint8Array][]
+}
+
+export function entities<D extends DescMessage>(
+  schema: D,
+  decodedMax = DECODED_ENTITIES_MAX,
+): Entities<D> {
+  const stored = new Map<string, Uint8Array>()
+  const decoded = new Map<string, MessageShape<D>>()
+  const dirty = new Set<string>()
+
+  function keep(key: string, entity: MessageShape<D>): void {
+    decoded.delete(key)
+    decoded.set(key, entity)
+    if (decoded.size <= decodedMax) return
+    // Oldest first; what is dirty has no bytes yet and stays. Two at a time, to shrink again after a burst.
+    let evict = 2
+    for (const old of decoded.keys()) {
+      if (dirty.has(old)) continue
+      decoded.delete(old)
+      evict -= 1
+      if (evict === 0) break
+    }
+  }
+
+  function get(key: string): MessageShape<D> | undefined {
+    const found = decoded.get(key)
+    if (found !== undefined) return found
+    const bytes = stored.get(key)
+    if (bytes === undefined) return undefined
+    const entity = fromBinary(schema, bytes)
+    keep(key, entity)
+    return entity
+  }
+
+  function touch(key: string, entity: MessageShape<D>): void {
+    dirty.add(key)
+    keep(key, entity)
+  }
+
+  return {
+    get,
+    touch,
+    open(key) {
+      const found = get(key)
+      if (found !== undefined) return found
+      const entity = create(schema)
+      touch(key, entity)
+      return entity
+    },
+    has: (key) => stored.has(key) || decoded.has(key),
+    *keys() {
+      yield* stored.keys()
+      for (const key of dirty) if (!stored.has(key)) yield key
+    },
+    size: () => stored.size,
+    take() {
+      const out: [string, Uint8Array][] = []
+      for (const key of dirty) {
+        const entity = decoded.get(key)
+        if (entity === undefined) throw new Error(`dirty entity "${key}" was evicted`)
+        const bytes = compact(toBinary(schema, entity))
+        stored.set(key, bytes)
+        out.push([key, bytes])
+      }
+      dirty.clear()
+      return out
+    },
+    load(key, bytes) {
+      decoded.delete(key)
+      if (bytes === null) stored.delete(key)
+      else stored.set(key, compact(bytes))
+    },
+    all: () => [...stored].sort(([a], [b]) => (a < b ? -1 : 1)),
+  }
+}
+
+/** An own buffer of the exact length: a slice would keep its whole arena alive. */
+function compact(bytes: Uint8Array): Uint8Array {
+  return bytes.byteLength === bytes.buffer.byteLength
+    ? bytes
+    : Uint8Array.prototype.slice.call(bytes)
+}
+
+/** The plan's layout, indexed. */
+export type Shape = {
+  readonly plan: PlatePlan
+  /** <well>/t<time point>, in the order of PlateState.members. */
+  readonly members: readonly string[]
+  readonly memberIndex: ReadonlyMap<string, number>
+  /** Site numbers of a well, in the order of WellState.members. */
+  sites(well: string): readonly number[]
+  /** z/channel of every image of a site. */
+  readonly images: readonly string[]
+  readonly imageSet: ReadonlySet<string>
+  readonly imagesExpected: number
+}
+
+export function shapeOf(plan: PlatePlan): Shape {
+  const members = plan.wells.flatMap((well) => plan.timePoints.map((t) => `${well.well}/t${t}`))
+  const own = new Map(
+    plan.wells.map((well) => [well.well, well.sites.length > 0 ? well.sites : plan.sites]),
+  )
+  const images = plan.zPlanes.flatMap((z) =>
+    plan.channels.map((channel) => `z${z}/${channel.name}`),
+  )
+  const sitesExpected = plan.wells.reduce((sum, well) => sum + (own.get(well.well)?.length ?? 0), 0)
+  return {
+    plan,
+    members,
+    memberIndex: new Map(members.map((member, index) => [member, index])),
+    sites: (well) => own.get(well) ?? [],
+    images,
+    imageSet: new Set(images),
+    imagesExpected: sitesExpected * plan.timePoints.length * images.length,
+  }
+}
+
+export type Task = {
+  /** Application id: part of every trace id. */
+  readonly application: string
+  readonly pipeline: Pipeline
+  readonly plates: Entities<typeof PlateStateSchema>
+  readonly plans: Entities<typeof PlatePlanSchema>
+  readonly wells: Entities<typeof WellStateSchema>
+  readonly sites: Entities<typeof SiteStateSchema>
+  /** Layout of a plate acquisition; undefined before its plan arrives. */
+  shape(plate: string): Shape | undefined
+}
+
+export function emptyTask(application: string, pipeline: Pipeline): Task {
+  const plans = entities(PlatePlanSchema)
+  const shapes = new Map<string, Shape>()
+  return {
+    application,
+    pipeline,
+    plans,
+    plates: entities(PlateStateSchema),
+    wells: entities(WellStateSchema),
+    sites: entities(SiteStateSchema),
+    shape(plate) {
+      const known = shapes.get(plate)
+      if (known) return known
+      const plan = plans.get(plate)
+      if (!plan) return undefined
+      const shape = shapeOf(plan)
+      shapes.set(plate, shape)
+      return shape
+    },
+  }
+}
+
+/** Puts one record of state.v1 back. Keys that begin with # are the journal's own. */
+export function loadState(task: Task, key: string, bytes: Uint8Array | null): void {
+  if (key.endsWith(PLAN_SUFFIX)) return task.plans.load(key.slice(0, -PLAN_SUFFIX.length), bytes)
+  switch (levelOf(key)) {
+    case Level.PLATE:
+      return task.plates.load(key, bytes)
+    case Level.WELL:
+      return task.wells.load(key, bytes)
+    case Level.SITE:
+      return task.sites.load(key, bytes)
+    case Level.IMAGE:
+      throw new Error(`state.v1 holds "${key}", which is no plate, well or site`)
+  }
+}
+
+/** Everything that changed since the last take, as keys and bytes of state.v1. */
+export function takeChanges(task: Task): [key: string, bytes: Uint8Array][] {
+  const plans = task.plans
+    .take()
+    .map(([key, bytes]): [string, Uint8Array] => [key + PLAN_SUFFIX, bytes])
+  return [...plans, ...task.plates.take(), ...task.wells.take(), ...task.sites.take()]
+}
+
+/** Wells of a plate that have state, as <well>/t<time point>. */
+export function wellsWithState(task: Task, plate: string, state: PlateState): readonly string[] {
+  const shape = task.shape(plate)
+  if (!shape) return state.seen
+  return shape.members.filter((member) => task.wells.has(`${plate}/${member}`))
+}
