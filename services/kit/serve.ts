@@ -1,6 +1,36 @@
-// Serves a step: everything a wrapper gets for free, in the order in which a call meets it.
-import type { DescEnum, DescService } from '@bufbuild/protobuf'
+// Serves a step: everything a wrapper gets for free, put together.
+import { mkdir } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { DescEnum, DescMethod, DescMethodUnary, DescService } from '@bufbuild/protobuf'
+import { create } from '@bufbuild/protobuf'
+import { createValidator } from '@bufbuild/protovalidate'
+import type { ServerUnaryCall, UntypedHandleCall, sendUnaryData } from '@grpc/grpc-js'
+import { Server, ServerCredentials } from '@grpc/grpc-js'
+import type { CancelRequest, CancelResponse } from '#proto/wellspring/step/v1/introspection_pb.ts'
+import type {
+  DescribeRequest,
+  DescribeResponse,
+} from '#proto/wellspring/step/v1/introspection_pb.ts'
+import {
+  CancelResponseSchema,
+  DescribeResponseSchema,
+  StepIntrospectionService,
+} from '#proto/wellspring/step/v1/introspection_pb.ts'
+import { contractDigest } from '../../proto/digest.ts'
+import { grpcMethod } from '../../proto/grpc.ts'
+import { openRoots } from './artifacts.ts'
 import type { Handlers } from './call.ts'
+import type { Config } from './config.ts'
+import { readConfig } from './config.ts'
+import { createAnswers, openEffects } from './effects.ts'
+import { errorTable } from './errors.ts'
+import type { Executions } from './executions.ts'
+import { createExecutions } from './executions.ts'
+import { addHealth } from './health.ts'
+import { logError } from './log.ts'
+import type { Handler, Shared } from './method.ts'
+import { serveMethod } from './method.ts'
+import { openTracing } from './trace.ts'
 
 export type { Call, PublishFile } from './call.ts'
 export { StepError } from './call.ts'
@@ -23,18 +53,146 @@ export type Serving = {
   drain(): Promise<void>
 }
 
-/** Serves until SIGTERM or SIGINT, then drains and returns. Prints one JSON line when ready. */
+/** Serves until SIGTERM or SIGINT, then drains. Prints one JSON line when ready. */
 export async function serve<Service extends DescService>(
   options: ServeOptions<Service>,
 ): Promise<void> {
   const serving = await start(options)
+  // A promise that a handler forgot must not take other people's calls down.
+  process.on('unhandledRejection', (error) => {
+    const text = error instanceof Error ? error.stack : undefined
+    logError('a handler left a rejected promise behind', { error: text ?? String(error) })
+  })
+  const told = new Promise((resolve) => {
+    process.once('SIGTERM', resolve)
+    process.once('SIGINT', resolve)
+  })
   process.stdout.write(`${JSON.stringify({ ready: options.name, address: serving.address })}\n`)
+  await told
+  await serving.drain()
+  process.exit(0) // whatever a handler that ignores its signal still holds open
 }
 
-/** Starts serving; the caller decides when to drain. Throws when the environment or contract is wrong. */
+/** Starts serving; the caller decides when to drain. Throws when the environment or the contract is wrong. */
 export async function start<Service extends DescService>(
   options: ServeOptions<Service>,
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<Serving> {
-  throw new Error(`not served yet: ${options.name} ${String(environment['WELLSPRING_LISTEN'])}`)
+  const { name, version, service } = options
+  const config = readConfig(environment)
+  const { store } = config
+  if (store !== undefined) await mkdir(store, { recursive: true })
+  const roots = await openRoots(store === undefined ? config.roots : [...config.roots, store])
+  const executions = createExecutions(config.orphanGraceMs, createAnswers())
+  const tracing = openTracing(name, version, environment)
+  const server = new Server()
+  addSteps(server, options, {
+    service,
+    errors: errorTable(options.errors),
+    executions,
+    tracing,
+    // Patterns come from our own contracts: the platform's RegExp is safe here, and far faster than RE2 in JavaScript.
+    validator: createValidator({ regexMatch: createMatcher() }),
+    roots,
+    store,
+    effects: store === undefined ? undefined : openEffects(store),
+    maxInFlight: config.maxInFlight,
+  })
+  addIntrospection(server, executions, { version, service })
+  const health = addHealth(server, [service.typeName])
+  const address = await bind(server, config)
+  return {
+    address,
+    async drain() {
+      health.close()
+      const stopped = new Promise<void>((resolve) => server.tryShutdown(() => resolve()))
+      await Promise.race([stopped, sleep(config.drainMs, undefined, { ref: false })])
+      await executions.close(stopMs)
+      server.forceShutdown()
+      await tracing.shutdown()
+    },
+  }
+}
+
+/** How long handlers may take to stop once their signal has aborted in a drain. */
+const stopMs = 1_000
+
+function addSteps<Service extends DescService>(
+  server: Server,
+  options: ServeOptions<Service>,
+  shared: Shared,
+): void {
+  const handlers = options.handlers as Readonly<Record<string, Handler | undefined>>
+  const pairs = options.service.methods.map((method) => {
+    const handler = handlers[method.localName]
+    if (!isUnary(method) || handler === undefined)
+      throw new Error(`${options.name} has no handler for ${method.parent.typeName}.${method.name}`)
+    const raw = { requestDeserialize: (bytes: Buffer) => bytes, responseSerialize: asBuffer }
+    const definition = { ...grpcMethod(method), ...raw }
+    return [method.localName, definition, serveMethod(shared, method, handler)] as const
+  })
+  const definitions = Object.fromEntries(pairs.map(([key, definition]) => [key, definition]))
+  const calls = pairs.map(([key, , call]): [string, UntypedHandleCall] => [key, call])
+  server.addService(definitions, Object.fromEntries(calls))
+}
+
+function isUnary(method: DescMethod): method is DescMethodUnary {
+  return method.methodKind === 'unary'
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function addIntrospection(
+  server: Server,
+  executions: Executions,
+  served: { readonly version: string; readonly service: DescService },
+): void {
+  const { describe, cancel } = StepIntrospectionService.method
+  const { typeName } = served.service
+  const contracts = [{ service: typeName, contractDigest: contractDigest(served.service) }]
+  const description = create(DescribeResponseSchema, { version: served.version, contracts })
+  server.addService(
+    { describe: grpcMethod(describe), cancel: grpcMethod(cancel) },
+    {
+      describe(
+        _: ServerUnaryCall<DescribeRequest, DescribeResponse>,
+        answer: sendUnaryData<DescribeResponse>,
+      ) {
+        answer(null, description)
+      },
+      cancel(
+        call: ServerUnaryCall<CancelRequest, CancelResponse>,
+        answer: sendUnaryData<CancelResponse>,
+      ) {
+        const wasRunning = executions.cancel(call.request.effectKey)
+        answer(null, create(CancelResponseSchema, { wasRunning }))
+      },
+    },
+  )
+}
+
+function createMatcher(): (pattern: string, text: string) => boolean {
+  const compiled = new Map<string, RegExp>()
+  return (pattern, text) => {
+    let expression = compiled.get(pattern)
+    if (expression === undefined) {
+      expression = new RegExp(pattern, 'u')
+      compiled.set(pattern, expression)
+    }
+    return expression.test(text)
+  }
+}
+
+async function bind(server: Server, config: Config): Promise<string> {
+  const { listen } = config
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(listen, ServerCredentials.createInsecure(), (error, bound) =>
+      error === null
+        ? resolve(bound)
+        : reject(new Error(`Cannot listen on ${listen}: ${error.message}`)),
+    )
+  })
+  return `${listen.slice(0, listen.lastIndexOf(':'))}:${port}`
 }

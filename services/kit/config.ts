@@ -1,0 +1,45 @@
+// The environment of a wrapper, read once: every mistake in one report.
+import { delimiter, resolve } from 'node:path'
+
+export type Config = {
+  /** host:port; port 0 takes any free one. */
+  readonly listen: string
+  /** Directories that artifacts may be read from; the store is always one. */
+  readonly roots: readonly string[]
+  /** Where artifacts and effect records are kept. */
+  readonly store: string | undefined
+  /** Narrows the contract's max_in_flight_per_replica, never widens it. */
+  readonly maxInFlight: number
+  /** How long an execution goes on after its last caller left. */
+  readonly orphanGraceMs: number
+  /** How long running calls may take to end after SIGTERM. */
+  readonly drainMs: number
+}
+
+export function readConfig(environment: NodeJS.ProcessEnv): Config {
+  const mistakes: string[] = []
+  const number = (name: string, standard: number, min: number): number => {
+    const text = environment[name]
+    if (text === undefined || text === '') return standard
+    if (/^[0-9]{1,9}$/.test(text) && Number(text) >= min) return Number(text)
+    mistakes.push(`${name}="${text}": want a whole number from ${min}`)
+    return standard
+  }
+  const listen = environment['WELLSPRING_LISTEN'] ?? '127.0.0.1:0'
+  if (!/^.+:[0-9]{1,5}$/.test(listen))
+    mistakes.push(`WELLSPRING_LISTEN="${listen}": want host:port, for instance 127.0.0.1:0`)
+  const store = environment['WELLSPRING_STORE']
+  const config: Config = {
+    listen,
+    roots: (environment['WELLSPRING_ROOTS'] ?? '')
+      .split(delimiter)
+      .filter((root) => root !== '')
+      .map((root) => resolve(root)),
+    store: store ? resolve(store) : undefined,
+    maxInFlight: number('WELLSPRING_MAX_IN_FLIGHT', Number.POSITIVE_INFINITY, 1),
+    orphanGraceMs: number('WELLSPRING_ORPHAN_GRACE_MS', 30_000, 0),
+    drainMs: number('WELLSPRING_DRAIN_MS', 10_000, 0),
+  }
+  if (mistakes.length > 0) throw new Error(`Cannot start:\n  ${mistakes.join('\n  ')}`)
+  return config
+}

@@ -1,0 +1,16 @@
+// One JSON line on standard error for what a person must know; text is cut, so that a program's outburst stays one line.
+
+const textMax = 4_096
+
+export function logError(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
+  const cut = Object.entries(fields).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? value.slice(0, textMax) : value,
+  ])
+  const line = {
+    time: new Date().toISOString(),
+    level: 'error',
+    message: message.slice(0, textMax),
+  }
+  process.stderr.write(`${JSON.stringify({ ...line, ...Object.fromEntries(cut) })}\n`)
+}

@@ -1,0 +1,244 @@
+// One method of a service, from the bytes that come in to the bytes or the failure that go out.
+import type { ServerUnaryCall, handleUnaryCall } from '@grpc/grpc-js'
+import type { DescMessage, DescMethodUnary, DescService, Message } from '@bufbuild/protobuf'
+import { create, fromBinary, getOption, toBinary } from '@bufbuild/protobuf'
+import type { Validator } from '@bufbuild/protovalidate'
+import { Purity, step as stepOption } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { StepPolicy } from '#proto/wellspring/contract/v1/options_pb.ts'
+import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
+import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
+import { CallContextSchema } from '#proto/wellspring/step/v1/call_pb.ts'
+import type { Roots } from './artifacts.ts'
+import type { Call, Failure } from './call.ts'
+import type { Effects } from './effects.ts'
+import type { ErrorTable } from './errors.ts'
+import { badResponse, className, failureOf, invalidRequest, statusOf } from './errors.ts'
+import type { Caller, Execution, Executions, Slots } from './executions.ts'
+import { logError } from './log.ts'
+import type { TraceSpan, Tracing } from './trace.ts'
+import { beginWork } from './work.ts'
+
+/** What all methods of a server share. */
+export type Shared = {
+  readonly service: DescService
+  readonly errors: ErrorTable
+  readonly executions: Executions
+  readonly tracing: Tracing
+  readonly validator: Validator
+  readonly roots: Roots
+  readonly store: string | undefined
+  readonly effects: Effects | undefined
+  readonly maxInFlight: number
+}
+
+export type Handler = (request: Message, call: Call) => unknown
+
+type Method = Shared & {
+  readonly method: DescMethodUnary
+  readonly handler: Handler
+  readonly name: string
+  readonly domain: string
+  readonly slots: Slots
+  readonly recorded: Effects | undefined
+  readonly attemptMs: number
+}
+
+/** Share of a call's time, and at most how much of it, that is kept for the answer's way back. */
+const answerMargin = { share: 0.1, maxMs: 250 } as const
+const standardInFlightMax = 64
+
+/** Throws when the contract does not make the method a step, or the store it needs is missing. */
+export function serveMethod(
+  shared: Shared,
+  method: DescMethodUnary,
+  handler: Handler,
+): handleUnaryCall<Buffer, Uint8Array> {
+  const policy = policyOf(method)
+  const name = `${shared.service.typeName}/${method.name}`
+  const publishes = holds(method.output, ArtifactSchema.typeName)
+  const byKey = policy.purity === Purity.IDEMPOTENT_BY_KEY
+  if (shared.store === undefined && (publishes || byKey))
+    throw new Error(`WELLSPRING_STORE is not set: ${name} keeps artifacts or effects there`)
+  const inFlightMax = policy.flow?.maxInFlightPerReplica || standardInFlightMax
+  const served: Method = {
+    ...shared,
+    method,
+    handler,
+    name,
+    domain: shared.service.file.proto.package,
+    slots: { max: Math.min(inFlightMax, shared.maxInFlight), used: 0, meanMs: 0 },
+    // A pure answer can be had again, a record of it would only cost time.
+    recorded: publishes || policy.purity !== Purity.PURE ? shared.effects : undefined,
+    attemptMs: Number(policy.attemptTimeout?.seconds ?? 60) * 1_000,
+  }
+  // Rules are compiled when first met: not in the first call's time.
+  for (const schema of [method.input, method.output])
+    shared.validator.validate(schema, create(schema))
+  return (call, callback) => {
+    answer(served, call).then(
+      (bytes) => callback(null, bytes),
+      (error: unknown) => callback(statusOf(failureOf(error), served.domain)),
+    )
+  }
+}
+
+function policyOf(method: DescMethodUnary): StepPolicy {
+  const context = method.input.field['context']
+  if (context?.message?.typeName !== CallContextSchema.typeName)
+    throw new Error(
+      `${method.input.typeName} has no field context of ${CallContextSchema.typeName}`,
+    )
+  const policy = getOption(method, stepOption)
+  if (policy.purity === Purity.UNSPECIFIED)
+    throw new Error(`${method.parent.typeName}.${method.name} declares no step policy`)
+  return policy
+}
+
+function holds(message: DescMessage, typeName: string, seen = new Set<string>()): boolean {
+  if (message.typeName === typeName) return true
+  if (seen.has(message.typeName)) return false
+  seen.add(message.typeName)
+  return message.fields.some(
+    (field) => field.message !== undefined && holds(field.message, typeName, seen),
+  )
+}
+
+async function answer(
+  method: Method,
+  call: ServerUnaryCall<Buffer, Uint8Array>,
+): Promise<Uint8Array> {
+  const caller: Caller = { left: false, onLeft: undefined, dedup: 'miss' }
+  call.on('cancelled', () => {
+    caller.left = true
+    caller.onLeft?.()
+  })
+  const { request, context } = readRequest(method, call.request)
+  const span = startSpan(method, call, context)
+  try {
+    const bytes = await method.executions.run(
+      {
+        method: method.name,
+        entity: context.entity,
+        key: context.effectKey,
+        type: method.method.output.typeName,
+        deadline: deadlineOf(call, method.attemptMs),
+        slots: method.slots,
+        effects: method.recorded,
+        work: (execution) => work(method, { request, context, span }, execution),
+      },
+      caller,
+    )
+    endSpan(method, span, caller)
+    return bytes
+  } catch (error) {
+    const failure = failureOf(error)
+    if (failure.reason === 'UNDECLARED' || failure.reason === 'BAD_RESPONSE')
+      complain(method, context, error)
+    endSpan(method, span, caller, failure)
+    throw error
+  }
+}
+
+type Asked = {
+  readonly request: Message
+  readonly context: CallContext
+  readonly span: TraceSpan
+}
+
+async function work(method: Method, asked: Asked, execution: Execution): Promise<Uint8Array> {
+  const { errors, roots, store } = method
+  const begun = beginWork({ ...asked, execution, errors, roots, store })
+  try {
+    return encode(method, await method.handler(asked.request, begun.call))
+  } finally {
+    await begun.end()
+  }
+}
+
+function readRequest(method: Method, bytes: Buffer): { request: Message; context: CallContext } {
+  const { input } = method.method
+  let request: Message & { context?: CallContext }
+  try {
+    request = fromBinary(input, bytes)
+  } catch (error) {
+    throw invalidRequest(`the request is no ${input.typeName}: ${String(error)}`)
+  }
+  const mistake = check(method.validator, input, request)
+  if (mistake !== undefined) throw invalidRequest(`${input.typeName} is not valid: ${mistake}`)
+  const { context } = request
+  if (context === undefined) throw invalidRequest(`${input.typeName} is not valid: no context`)
+  return { request, context }
+}
+
+/** Encodes what a handler returned, unless it breaks the contract. */
+function encode(method: Method, init: unknown): Uint8Array {
+  const { output } = method.method
+  let mistake: string | undefined
+  try {
+    const response = create(output, init as Record<string, unknown>)
+    mistake = check(method.validator, output, response)
+    if (mistake === undefined) return toBinary(output, response)
+  } catch (error) {
+    mistake = String(error)
+  }
+  throw badResponse(`${method.name} gave a ${output.typeName} that is not valid: ${mistake}`)
+}
+
+/** What is wrong with a message, field by field; undefined if nothing is. */
+function check(validator: Validator, schema: DescMessage, message: Message): string | undefined {
+  const result = validator.validate(schema, message)
+  if (result.kind === 'valid') return undefined
+  return result.kind === 'invalid'
+    ? result.violations.map((violation) => violation.toString()).join('; ')
+    : result.error.message
+}
+
+/** Whichever comes first, the caller's deadline or the contract's, less the margin; on performance.now(). */
+function deadlineOf(call: ServerUnaryCall<Buffer, Uint8Array>, attemptMs: number): number {
+  const given = call.getDeadline()
+  const leftMs = Math.min(Number(given) - Date.now(), attemptMs)
+  return performance.now() + leftMs - Math.min(leftMs * answerMargin.share, answerMargin.maxMs)
+}
+
+function startSpan(
+  method: Method,
+  call: ServerUnaryCall<Buffer, Uint8Array>,
+  context: CallContext,
+): TraceSpan {
+  const parent = call.metadata.get('traceparent').join(',')
+  if (!method.tracing.on) return method.tracing.server(method.name, parent, {})
+  return method.tracing.server(method.name, parent, {
+    'rpc.system': 'grpc',
+    'rpc.service': method.service.typeName,
+    'rpc.method': method.method.name,
+    'wellspring.entity': context.entity,
+    'wellspring.step': context.step,
+    'wellspring.effect_key': context.effectKey,
+    'wellspring.attempt': context.attempt,
+  })
+}
+
+function endSpan(method: Method, span: TraceSpan, caller: Caller, failure?: Failure): void {
+  if (!method.tracing.on) return
+  span.set({
+    'wellspring.dedup': caller.dedup,
+    'rpc.grpc.status_code': failure?.code ?? 0,
+    ...(caller.left ? { 'wellspring.caller_left': true } : {}),
+    ...(failure === undefined
+      ? {}
+      : {
+          'wellspring.error.class': className(failure.class),
+          'wellspring.error.reason': failure.reason,
+        }),
+  })
+  span.end(failure?.message.slice(0, 1_024))
+}
+
+function complain(method: Method, context: CallContext, error: unknown): void {
+  const { entity, effectKey } = context
+  const stack = error instanceof Error ? error.stack : undefined
+  logError(`${method.name} of ${entity} failed outside its contract`, {
+    effectKey,
+    error: stack ?? String(error),
+  })
+}
