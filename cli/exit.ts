@@ -1,0 +1,52 @@
+// Exit codes, the same for every verb, and the one error that carries them.
+import { Code, ConnectError } from '@connectrpc/connect'
+
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  notFound: 3,
+  notAllowed: 4,
+  unreachable: 5,
+  /** An asserted condition is false, for instance verify. */
+  conditionFalse: 10,
+  timeout: 124,
+  interrupted: 130,
+} as const
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
+
+export const EXIT_HELP = `
+Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 coordinator or broker unreachable,
+10 asserted condition false (verify), 124 timed out, 130 interrupted.
+Data goes to stdout, everything else to stderr.`
+
+/** Ends the command with a message for people and an exit code. */
+export class CliError extends Error {
+  readonly exit: ExitCode
+  constructor(exit: ExitCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'CliError'
+    this.exit = exit
+  }
+}
+
+const BY_CODE: ReadonlyMap<Code, ExitCode> = new Map([
+  [Code.NotFound, EXIT.notFound],
+  [Code.InvalidArgument, EXIT.usage],
+  [Code.Unauthenticated, EXIT.notAllowed],
+  [Code.PermissionDenied, EXIT.notAllowed],
+  [Code.Unavailable, EXIT.unreachable],
+  [Code.DeadlineExceeded, EXIT.timeout],
+])
+
+/** What a failed call to the coordinator means for the person who typed the command. */
+export function asCliError(error: unknown, address: string): CliError {
+  if (error instanceof CliError) return error
+  const failed = ConnectError.from(error)
+  const exit = BY_CODE.get(failed.code) ?? EXIT.failed
+  const message =
+    exit === EXIT.unreachable
+      ? `the coordinator at ${address} cannot be reached (${failed.rawMessage}): is it running? try: npm start`
+      : failed.rawMessage
+  return new CliError(exit, message, { cause: error })
+}
