@@ -1,0 +1,242 @@
+// kafkajs 2.2.4 as this project uses it: patched when this file is loaded. Its last release is of 2023, so the
+// code under the patches does not move; each patch has a test that fails without it.
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { EventEmitter } from 'node:events'
+import { createRequire } from 'node:module'
+import { dirname, join, sep } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type * as kafkajsModule from 'kafkajs'
+import { lz4, snappy, zstd } from './codecs.ts'
+import { filterAborted, groupByPartition, withLastOffset } from './patched.ts'
+import type { Batch } from './patched.ts'
+import type { WriterId } from './port.ts'
+
+export type Kafkajs = typeof kafkajsModule
+
+/** Modules of one copy of kafkajs, by their path under its `src`. */
+export type Modules = {
+  readonly load: <T>(path: string) => T
+  readonly replace: (path: string, exports: unknown) => void
+}
+
+export type Patch = (modules: Modules) => void
+
+/** What the patched client reports beyond kafkajs's own events. Moments are of `performance.now()`. */
+export const reports = new EventEmitter<{
+  /** A heartbeat sent at this moment was answered OK. */
+  heartbeat: [memberId: string, sentAtMs: number]
+  /** The position is outside the log; the partition is paused. */
+  outOfRange: [memberId: string, topic: string, partition: number]
+}>()
+reports.setMaxListeners(0)
+
+/** By member id: the generation it last joined, and what its assignment carried. */
+export const memberships = new Map<string, { generation: number; assignment?: Buffer }>()
+
+/** Runs around the first `transaction()` of a producer; holds the id it was given. */
+export const writerIds = new AsyncLocalStorage<{ id?: WriterId }>()
+
+const limits = { busyFirstMs: 1, busyMaxMs: 20, busyTotalMs: 10_000 } as const
+
+type Request<Ask, Answer> = (this: Broker, request: Ask) => Promise<Answer>
+
+type Broker = {
+  addPartitionsToTxn: Request<unknown, unknown>
+  initProducerId: Request<unknown, { producerId: string; producerEpoch: number }>
+  joinGroup: Request<unknown, { memberId: string; generationId: number }>
+  syncGroup: Request<{ memberId: string }, { memberAssignment: Buffer }>
+  heartbeat: Request<{ memberId: string }, unknown>
+}
+
+type ConsumerGroup = {
+  memberId: string
+  pause(partitions: { topic: string; partitions: number[] }[]): void
+  recoverFromOffsetOutOfRange(error: { topic: string; partition: number }): Promise<void>
+}
+
+type RequestQueue = {
+  pending: unknown[]
+  scheduleCheckPendingRequests: (this: RequestQueue) => void
+}
+
+type ProtocolError = { type: string; code: number; retriable: boolean; message: string }
+
+/** In the order they are applied: replaced modules before those that use them. */
+export const patches = {
+  /** P2: kafkajs shows records of aborted transactions when several producers write to a partition. */
+  abortedFilter: ({ replace }) => replace('consumer/filterAbortedMessages', filterAborted),
+
+  /** P3: kafkajs's grouping is quadratic, 6 s for 20,000 messages. */
+  linearGrouping: ({ replace }) => replace('producer/groupMessagesPerPartition', groupByPartition),
+
+  /** A batch emptied by compaction has no record that would carry a reader past it. */
+  emptyBatches({ load, replace }) {
+    const path = 'protocol/recordBatch/v0/decoder'
+    const decode = load<(decoder: unknown) => Promise<Batch>>(path)
+    replace(path, async (decoder: unknown) => withLastOffset(await decode(decoder)))
+  },
+
+  /** P1: each idle connection re-arms a timer with a negative delay, 850 wake-ups a second. */
+  idleTimer({ load }) {
+    const { prototype } = load<{ prototype: RequestQueue }>('network/requestQueue')
+    const original = prototype.scheduleCheckPendingRequests
+    prototype.scheduleCheckPendingRequests = function () {
+      if (this.pending.length > 0) original.call(this)
+    }
+  },
+
+  /** Snappy, LZ4 and ZSTD: an image announced by a producer that compresses would end the consumer. */
+  codecs({ load }) {
+    const { Codecs, Types } = load<{
+      Codecs: Record<number, () => unknown>
+      Types: Record<'Snappy' | 'LZ4' | 'ZSTD', number>
+    }>('protocol/message/compression')
+    Codecs[Types.Snappy] = () => snappy
+    Codecs[Types.LZ4] = () => lz4
+    Codecs[Types.ZSTD] = () => zstd
+  },
+
+  /** Codes newer than the client: 90 says that a writer is fenced. */
+  errorCodes({ load }) {
+    const { errorCodes } = load<{ errorCodes: ProtocolError[] }>('protocol/error')
+    errorCodes.push(
+      protocolError(
+        89,
+        'THROTTLING_QUOTA_EXCEEDED',
+        'The throttling quota has been exceeded',
+        true,
+      ),
+      protocolError(
+        90,
+        'PRODUCER_FENCED',
+        'There is a newer producer with the same transactionalId',
+      ),
+      protocolError(
+        91,
+        'RESOURCE_NOT_FOUND',
+        'A request illegally referred to a resource that does not exist',
+      ),
+      protocolError(
+        92,
+        'DUPLICATE_RESOURCE',
+        'A request illegally referred to the same resource twice',
+      ),
+    )
+  },
+
+  /** K17: while the markers of the last transaction are written the next is refused; nothing was produced yet. */
+  busyTransactions({ load }) {
+    const { prototype } = load<{ prototype: Broker }>('broker')
+    const { addPartitionsToTxn, initProducerId } = prototype
+    prototype.addPartitionsToTxn = function (request) {
+      return untilFree(() => addPartitionsToTxn.call(this, request))
+    }
+    // K16: kafkajs itself would wait 300 ms and more before it asks again.
+    prototype.initProducerId = function (request) {
+      return untilFree(() => initProducerId.call(this, request))
+    }
+  },
+
+  /** The generation, which GROUP_JOIN does not tell, and the assignment's user data. */
+  memberships({ load }) {
+    const { prototype } = load<{ prototype: Broker }>('broker')
+    const { joinGroup, syncGroup } = prototype
+    prototype.joinGroup = async function (request) {
+      const joined = await joinGroup.call(this, request)
+      memberships.set(joined.memberId, { generation: joined.generationId })
+      return joined
+    }
+    prototype.syncGroup = async function (request) {
+      const synced = await syncGroup.call(this, request)
+      const membership = memberships.get(request.memberId)
+      if (membership !== undefined) membership.assignment = synced.memberAssignment
+      return synced
+    }
+  },
+
+  /** When a heartbeat that was answered OK had been sent: a reply buffered across a pause proves nothing newer. */
+  heartbeats({ load }) {
+    const { prototype } = load<{ prototype: Broker }>('broker')
+    const { heartbeat } = prototype
+    prototype.heartbeat = async function (request) {
+      const sentAtMs = performance.now()
+      const answer = await heartbeat.call(this, request)
+      reports.emit('heartbeat', request.memberId, sentAtMs)
+      return answer
+    }
+  },
+
+  /** The producer id and epoch, which kafkajs keeps to itself. */
+  writerIds({ load }) {
+    const { prototype } = load<{ prototype: Broker }>('broker')
+    const { initProducerId } = prototype
+    prototype.initProducerId = async function (request) {
+      const given = await initProducerId.call(this, request)
+      const slot = writerIds.getStore()
+      if (slot !== undefined)
+        slot.id = { producerId: Number(given.producerId), epoch: given.producerEpoch }
+      return given
+    }
+  },
+
+  /** kafkajs would commit an offset in spite of `autoCommit: false` and silently jump to an end of the log. */
+  outOfRange({ load }) {
+    const { prototype } = load<{ prototype: ConsumerGroup }>('consumer/consumerGroup')
+    prototype.recoverFromOffsetOutOfRange = async function ({ topic, partition }) {
+      this.pause([{ topic, partitions: [partition] }])
+      reports.emit('outOfRange', this.memberId, topic, partition)
+    }
+  },
+} satisfies Record<string, Patch>
+
+/**
+ * Loads kafkajs and patches it. Modules that were loaded before are dropped first, since some are replaced and
+ * others hold on to them; kafkajs requires its requests late, so a root can hold one copy only.
+ */
+export function loadKafkajs(
+  root: string,
+  chosen: readonly Patch[] = Object.values(patches),
+): { readonly kafkajs: Kafkajs; readonly modules: Modules } {
+  const require = createRequire(join(root, 'package.json'))
+  for (const path of Object.keys(require.cache))
+    if (path.startsWith(root + sep)) delete require.cache[path]
+  const load = <T>(path: string): T => require(join(root, 'src', path)) as T
+  const replace = (path: string, exports: unknown): void => {
+    load(path)
+    const module = require.cache[require.resolve(join(root, 'src', path))]
+    if (module === undefined)
+      throw new Error(`kafkajs has no module ${path}: patches.ts fits 2.2.4 only`)
+    module.exports = exports
+  }
+  const modules = { load, replace }
+  for (const patch of chosen) patch(modules)
+  return { kafkajs: require(root) as Kafkajs, modules }
+}
+
+/** Where kafkajs is installed. */
+export const kafkajsRoot = dirname(createRequire(import.meta.url).resolve('kafkajs/package.json'))
+
+/** The patched client, the only one this project talks to Kafka with. */
+export const { kafkajs, modules } = loadKafkajs(kafkajsRoot)
+
+async function untilFree<T>(request: () => Promise<T>): Promise<T> {
+  const endMs = performance.now() + limits.busyTotalMs
+  for (let waitMs: number = limits.busyFirstMs; ; waitMs = Math.min(waitMs * 2, limits.busyMaxMs)) {
+    try {
+      return await request()
+    } catch (error) {
+      const busy = (error as { type?: unknown }).type === 'CONCURRENT_TRANSACTIONS'
+      if (!busy || performance.now() > endMs) throw error
+    }
+    await sleep(waitMs)
+  }
+}
+
+function protocolError(
+  code: number,
+  type: string,
+  message: string,
+  retriable = false,
+): ProtocolError {
+  return { code, type, message, retriable }
+}
