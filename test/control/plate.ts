@@ -99,7 +99,7 @@ export function imageAt(channel: string, atMs: number, runs: StepRun[], site = 1
   })
 }
 
-export const plan = create(PlatePlanSchema, {
+export const plan = {
   experiment: 'E1',
   plate: 'P1',
   acquisition: 'a1',
@@ -109,16 +109,19 @@ export const plan = create(PlatePlanSchema, {
   zPlanes: [0],
   channels: [{ name: 'DNA' }, { name: 'ER' }],
   completeness: { quorum: 0.5, quorumAfter: { seconds: 60n }, deadline: { seconds: 600n } },
-})
+} satisfies MessageInitShape<typeof PlatePlanSchema>
 
 /**
  * Site 1 closed with both images done; of site 2 one image is in back-off and the other has not come.
- * The plate is E1/P1/a1, or that of another name.
+ * The plate is E1/P1/a1, or that of another name; its plan may differ.
  */
-export function exampleTask(plate = plateKey): Task {
+export function exampleTask(
+  plate = plateKey,
+  differs: Pick<Partial<typeof plan>, 'wells' | 'channels'> = {},
+): Task {
   const task = emptyTask('test', pipeline)
   const well = `${plate}/B07/t0`
-  Object.assign(task.plans.open(plate), { ...plan, plate: plate.split('/')[1] ?? '' })
+  task.plans.touch(plate, create(PlatePlanSchema, { ...plan, ...differs }))
   Object.assign(task.plates.open(plate), {
     members: Uint8Array.of(1),
     firstArrivalMs: noon,

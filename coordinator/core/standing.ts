@@ -1,0 +1,129 @@
+// In which state an entity is, in one word, and which members are holes. Questions for people; decisions ask members.ts.
+import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { Close, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
+import { ClosedBy, HoleSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import { create } from '@bufbuild/protobuf'
+import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
+import { imageOf, membersOf } from './life.ts'
+import { INPUT_MISSING, NEVER_ARRIVED, standing } from './members.ts'
+import type { Task } from './state.ts'
+import { Member } from './state.ts'
+
+export type State =
+  | 'WAITING'
+  | 'RUNNING'
+  | 'BACKOFF'
+  | 'DONE'
+  | 'PARKED'
+  | 'CLOSED'
+  | 'OPEN'
+  | 'HOLE'
+
+/**
+ * State of an entity. An image that has not come, or whose next step waits: WAITING. A group: OPEN until it closes, then
+ * as its runs are; CLOSED if it has none or they are skipped. HOLE: given up as never arriving.
+ */
+export function stateOf(task: Task, key: string): State {
+  const runs = runsOf(task, key)
+  if (!runs) return isGivenUp(task, key) ? 'HOLE' : 'WAITING'
+  const isIn = (state: RunState): boolean => runs.some((run) => run.state === state)
+  if (isIn(RunState.RUNNING)) return 'RUNNING'
+  if (isIn(RunState.BACKOFF)) return 'BACKOFF'
+  const group = groupOf(task, key)
+  if (group && (!group.close || group.changed)) return 'OPEN'
+  if (isIn(RunState.PARKED)) return 'PARKED'
+  const steps = task.pipeline.at(levelOf(key))
+  if (group && (steps.length === 0 || isIn(RunState.SKIPPED))) return 'CLOSED'
+  return standing(task, levelOf(key), runs) === 'open' ? 'WAITING' : 'DONE'
+}
+
+/** Step runs of an entity; undefined if it has no state. */
+export function runsOf(task: Task, key: string): readonly StepRun[] | undefined {
+  return levelOf(key) === Level.IMAGE ? imageOf(task, key)?.runs : groupOf(task, key)?.runs
+}
+
+export type Group = {
+  readonly runs: readonly StepRun[]
+  readonly close?: Close | undefined
+  readonly changed: boolean
+  readonly lastArrivalMs: number
+  readonly expiredBy: ClosedBy
+}
+
+/** State of a site, well or plate. */
+export function groupOf(task: Task, key: string): Group | undefined {
+  switch (levelOf(key)) {
+    case Level.SITE:
+      return task.sites.get(key)
+    case Level.WELL:
+      return task.wells.get(key)
+    case Level.PLATE:
+      return task.plates.get(key)
+    case Level.IMAGE:
+      return undefined
+  }
+}
+
+/** Whether the plan names the entity; before the plan, nothing is planned. */
+export function isPlanned(task: Task, key: string): boolean {
+  const parent = parentOf(key)
+  if (parent === undefined) return task.shape(key) !== undefined
+  return isPlanned(task, parent) && membersOf(task, parent).includes(key)
+}
+
+/** Whether an expected entity that has no state was given up, by the level above or one higher. */
+function isGivenUp(task: Task, key: string): boolean {
+  const parent = parentOf(key)
+  if (parent === undefined) return false
+  const above = groupOf(task, parent)
+  if (!above) return isGivenUp(task, parent)
+  return above.expiredBy !== ClosedBy.UNSPECIFIED
+}
+
+/**
+ * The holes at all levels at and below a group, at most `max`: members given up, and members that failed. What is below
+ * a hole that never arrived is not listed.
+ */
+export function knownHoles(task: Task, key: string, max: number): Hole[] {
+  const holes: Hole[] = []
+  const visit = (group: string): void => {
+    for (const member of membersOf(task, group)) {
+      if (holes.length >= max) return
+      const hole = holeOf(task, member)
+      if (hole) holes.push(hole)
+      if (hole?.reason !== NEVER_ARRIVED && levelOf(member) !== Level.IMAGE) visit(member)
+    }
+  }
+  visit(key)
+  return holes
+}
+
+function holeOf(task: Task, key: string): Hole | undefined {
+  const runs = runsOf(task, key)
+  if (!runs)
+    return isGivenUp(task, key)
+      ? create(HoleSchema, { entity: key, reason: NEVER_ARRIVED })
+      : undefined
+  const isFailed =
+    levelOf(key) === Level.IMAGE
+      ? standing(task, Level.IMAGE, runs) === 'failed'
+      : memberStatus(task, key) === Member.FAILED
+  if (!isFailed) return undefined
+  const parked = runs.find((run) => run.state === RunState.PARKED)
+  const step = (parked && task.pipeline.steps[parked.step]?.name) ?? ''
+  return create(HoleSchema, { entity: key, reason: parked?.failure?.reason ?? INPUT_MISSING, step })
+}
+
+/** Where the level above has noted a site or well to stand (Member). */
+function memberStatus(task: Task, key: string): number {
+  const { well = '', site } = parseEntity(key)
+  const shape = task.shape(plateOf(key))
+  const parent = parentOf(key) ?? ''
+  if (!shape) return Member.NONE
+  if (site !== undefined)
+    return task.wells.get(parent)?.members[shape.sites(well).indexOf(site)] ?? Member.NONE
+  const index = shape.memberIndex.get(key.slice(parent.length + 1)) ?? -1
+  return task.plates.get(parent)?.members[index] ?? Member.NONE
+}

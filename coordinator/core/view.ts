@@ -1,0 +1,179 @@
+// What the operator and the console see: control messages as pure functions of a task's state and a moment.
+import { create, fromBinary } from '@bufbuild/protobuf'
+import { anyPack, timestampFromMs } from '@bufbuild/protobuf/wkt'
+import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type {
+  AttemptView,
+  GetPlateResponse,
+  RunView,
+  WellView,
+} from '#proto/wellspring/control/v1/control_pb.ts'
+import {
+  AttemptViewSchema,
+  GetPlateResponseSchema,
+  RunViewSchema,
+  WellViewSchema,
+} from '#proto/wellspring/control/v1/control_pb.ts'
+import type { Attempt, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
+import { EntityStatusSchema, Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
+import { worse } from './bands.ts'
+import { hex, parseEntity, plateOf } from './ids.ts'
+import { membersOf } from './life.ts'
+import { groupOf, knownHoles, runsOf } from './standing.ts'
+import type { Task } from './state.ts'
+import { wordOf } from './word.ts'
+import { RunStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+
+/** Holes listed in a plate's view. */
+const HOLES_MAX = 1_000
+
+/** Where a plate stands. A plate without state is all zeros. */
+export function plateStatus(task: Task, key: string, nowMs: number): EntityStatus {
+  const plate = task.plates.get(key)
+  return create(EntityStatusSchema, {
+    ...groupStatus(task, key, nowMs),
+    level: Level.PLATE,
+    expected: task.shape(key)?.imagesExpected ?? 0,
+    arrived: plate?.arrived ?? 0,
+    done: plate?.done ?? 0,
+    failed: plate?.failed ?? 0,
+    missing: plate?.missing ?? 0,
+    duplicate: plate?.duplicate ?? 0,
+    parked: plate?.parked ?? 0,
+    ...(plate?.firstArrivalMs && { firstArrivalAt: timestampFromMs(plate.firstArrivalMs) }),
+    ...(plate?.firstVerdictMs && { firstVerdictAt: timestampFromMs(plate.firstVerdictMs) }),
+  })
+}
+
+/** Where a well at a time point stands. A well without state is all zeros, but for what is expected of it. */
+export function wellStatus(task: Task, key: string, nowMs: number): EntityStatus {
+  const well = task.wells.get(key)
+  const shape = task.shape(plateOf(key))
+  const sites = shape?.sites(parseEntity(key).well ?? '').length ?? 0
+  return create(EntityStatusSchema, {
+    ...groupStatus(task, key, nowMs),
+    level: Level.WELL,
+    expected: sites * (shape?.images.length ?? 0),
+    arrived: well?.arrived ?? 0,
+    done: well?.done ?? 0,
+    failed: well?.failed ?? 0,
+    missing: well?.missing ?? 0,
+    parked: parkedBelow(task, key),
+  })
+}
+
+function groupStatus(task: Task, key: string, nowMs: number) {
+  const group = groupOf(task, key)
+  return {
+    entity: key,
+    pipeline: task.pipeline.label,
+    revision: group?.close?.revision ?? 0,
+    ...(group?.close && { closedBy: group.close.closedBy }),
+    verdict: verdictOf(group?.runs ?? []),
+    objects: objectsOf(task, key),
+    at: timestampFromMs(nowMs),
+  }
+}
+
+/** A plate with its wells in the plan's order, its own runs, and its holes at all levels (at most 1,000). */
+export function plateView(task: Task, key: string, nowMs: number): GetPlateResponse {
+  return create(GetPlateResponseSchema, {
+    status: plateStatus(task, key, nowMs),
+    wells: membersOf(task, key).map((well) => wellView(task, well, nowMs)),
+    runs: runViews(task, key, nowMs),
+    holes: knownHoles(task, key, HOLES_MAX),
+  })
+}
+
+/** A well with the worst verdict of its images, its sites and itself. */
+export function wellView(task: Task, key: string, nowMs: number): WellView {
+  const status = wellStatus(task, key, nowMs)
+  const verdicts = [status.verdict]
+  for (const site of membersOf(task, key)) {
+    const state = task.sites.get(site)
+    if (!state) continue
+    verdicts.push(verdictOf(state.runs), ...state.images.map((image) => verdictOf(image.runs)))
+  }
+  return create(WellViewSchema, {
+    status,
+    well: parseEntity(key).well ?? '',
+    worst: verdicts.reduce(worse),
+    value: status.objects,
+  })
+}
+
+/** A view per step of the entity's level, in the pipeline's order. */
+export function runViews(task: Task, key: string, nowMs: number): RunView[] {
+  const runs = runsOf(task, key)
+  if (!runs) return []
+  const steps = task.pipeline.steps
+  return runs
+    .toSorted((a, b) => a.step - b.step)
+    .filter((run) => steps[run.step] !== undefined)
+    .map((run) => runView(task, key, run, nowMs))
+}
+
+function runView(task: Task, key: string, run: StepRun, nowMs: number): RunView {
+  const step = task.pipeline.steps[run.step]
+  const isWaiting = run.state === RunState.UNSPECIFIED
+  return create(RunViewSchema, {
+    entity: key,
+    step: step?.name ?? '',
+    state: isWaiting ? 'WAITING' : wordOf(RunStateSchema, run.state),
+    revision: run.revision,
+    generation: run.generation,
+    attempts: run.attempts.map((attempt) => attemptView(attempt, nowMs)),
+    verdict: run.verdict,
+    effectKey: hex(run.effectKey),
+    ...(run.failure && { failure: run.failure }),
+    ...(run.state === RunState.BACKOFF && { dueAt: timestampFromMs(run.dueMs) }),
+    ...(step &&
+      run.revision > 0 && {
+        output: anyPack(step.method.output, fromBinary(step.method.output, run.output)),
+      }),
+  })
+}
+
+function attemptView(attempt: Attempt, nowMs: number): AttemptView {
+  const { number, askedMs, startedMs, endedMs, failure, replica } = attempt
+  const isRunning = endedMs === 0
+  const endMs = isRunning ? Math.max(nowMs, askedMs) : endedMs
+  // As in timeline.ts: without a start, an ended attempt only queued, and a running one is taken to work.
+  const startMs = startedMs || (isRunning ? askedMs : endMs)
+  return create(AttemptViewSchema, {
+    number,
+    askedAt: timestampFromMs(askedMs),
+    queueMs: Math.max(0, startMs - askedMs),
+    workMs: Math.max(0, endMs - startMs),
+    replica,
+    ...(failure && { failure }),
+  })
+}
+
+/** Worst verdict on the latest results of some runs; UNSPECIFIED without any. */
+export function verdictOf(runs: readonly StepRun[]): Verdict {
+  return runs.map((run) => run.verdict).reduce<Verdict>(worse, Verdict.UNSPECIFIED)
+}
+
+/**
+ * Nuclei counted in an entity: the field nuclei_count of its own step's latest result, else the sum over its members;
+ * 0 where no step counts.
+ */
+export function objectsOf(task: Task, key: string): number {
+  for (const run of runsOf(task, key) ?? []) {
+    const output = task.pipeline.steps[run.step]?.method.output
+    if (!output?.field['nucleiCount'] || run.revision === 0) continue
+    const { nucleiCount } = fromBinary(output, run.output) as { nucleiCount?: unknown }
+    return typeof nucleiCount === 'number' ? nucleiCount : 0
+  }
+  if (!groupOf(task, key)) return 0
+  return membersOf(task, key).reduce((sum, member) => sum + objectsOf(task, member), 0)
+}
+
+function parkedBelow(task: Task, key: string): number {
+  const own = (runsOf(task, key) ?? []).filter((run) => run.state === RunState.PARKED).length
+  if (!groupOf(task, key)) return own
+  return membersOf(task, key).reduce((sum, member) => sum + parkedBelow(task, member), own)
+}
