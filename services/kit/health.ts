@@ -14,7 +14,7 @@ export type Health = {
 /** Adds the health service, which answers for the whole server ("") and for each service name. */
 export function addHealth(server: Server, services: readonly string[]): Health {
   const known = new Set(['', ...services])
-  const watchers = new Set<ServerWritableStream<string, Serving>>()
+  const watchers = new Set<ServerWritableStream<Asked, Serving>>()
   let now: Serving = Serving.SERVING
   const path = '/grpc.health.v1.Health'
   const shape = {
@@ -30,13 +30,14 @@ export function addHealth(server: Server, services: readonly string[]): Health {
       watch: { ...shape, path: `${path}/Watch`, responseStream: true },
     },
     {
-      check(call: ServerUnaryCall<string, Serving>, answer: sendUnaryData<Serving>) {
-        if (known.has(call.request)) answer(null, now)
-        else answer({ code: status.NOT_FOUND, details: `no service "${call.request}" here` })
+      check(call: ServerUnaryCall<Asked, Serving>, answer: sendUnaryData<Serving>) {
+        if (known.has(call.request.service)) answer(null, now)
+        else
+          answer({ code: status.NOT_FOUND, details: `no service "${call.request.service}" here` })
       },
-      watch(call: ServerWritableStream<string, Serving>) {
-        call.write(known.has(call.request) ? now : Serving.SERVICE_UNKNOWN)
-        if (!known.has(call.request)) return
+      watch(call: ServerWritableStream<Asked, Serving>) {
+        call.write(known.has(call.request.service) ? now : Serving.SERVICE_UNKNOWN)
+        if (!known.has(call.request.service)) return
         watchers.add(call)
         call.on('cancelled', () => watchers.delete(call))
       },
@@ -53,11 +54,14 @@ export function addHealth(server: Server, services: readonly string[]): Health {
   }
 }
 
-function encodeRequest(service: string): Buffer {
+/** An object, since grpc-js takes a message that is falsy, such as "", for none. */
+type Asked = { readonly service: string }
+
+function encodeRequest({ service }: Asked): Buffer {
   return Buffer.from(new BinaryWriter().tag(1, WireType.LengthDelimited).string(service).finish())
 }
 
-function decodeRequest(bytes: Buffer): string {
+function decodeRequest(bytes: Buffer): Asked {
   const reader = new BinaryReader(bytes)
   let service = ''
   while (reader.pos < reader.len) {
@@ -65,7 +69,7 @@ function decodeRequest(bytes: Buffer): string {
     if (field === 1) service = reader.string()
     else reader.skip(type)
   }
-  return service
+  return { service }
 }
 
 function encodeResponse(serving: Serving): Buffer {

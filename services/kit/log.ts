@@ -1,6 +1,6 @@
 // One JSON line on standard error for what a person must know; text is cut, so that a program's outburst stays one line.
 
-const textMax = 4_096
+const textMax = 1_000
 
 export function logError(message: string, fields: Readonly<Record<string, unknown>> = {}): void {
   const cut = Object.entries(fields).map(([name, value]) => [

@@ -91,8 +91,7 @@ export async function start<Service extends DescService>(
     errors: errorTable(options.errors),
     executions,
     tracing,
-    // Patterns come from our own contracts: the platform's RegExp is safe here, and far faster than RE2 in JavaScript.
-    validator: createValidator({ regexMatch: createMatcher() }),
+    validator: createValidator(),
     roots,
     store,
     effects: store === undefined ? undefined : openEffects(store),
@@ -171,18 +170,6 @@ function addIntrospection(
       },
     },
   )
-}
-
-function createMatcher(): (pattern: string, text: string) => boolean {
-  const compiled = new Map<string, RegExp>()
-  return (pattern, text) => {
-    let expression = compiled.get(pattern)
-    if (expression === undefined) {
-      expression = new RegExp(pattern, 'u')
-      compiled.set(pattern, expression)
-    }
-    return expression.test(text)
-  }
 }
 
 async function bind(server: Server, config: Config): Promise<string> {
