@@ -63,8 +63,11 @@ function onTimer(cx: Context, entity: string, completeness: boolean): void {
   if (!place) return
   for (const step of cx.task.pipeline.at(place.level)) {
     const run = runOf(place, step)
-    if (run.state === RunState.BACKOFF && run.dueMs <= cx.now && !goOn(cx, place, step))
-      restart(cx, place)
+    if (run.state !== RunState.BACKOFF) continue
+    // An entity has one such timer: what is due later is set again.
+    if (run.dueMs > cx.now)
+      cx.effects.push({ kind: 'timer', entity, atMs: run.dueMs, completeness: false })
+    else if (!goOn(cx, place, step)) restart(cx, place)
   }
   if (place.level === Level.PLATE) sweep(cx, entity)
 }

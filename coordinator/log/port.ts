@@ -55,6 +55,14 @@ export class LogError extends Error {
   }
 }
 
+/** Whatever was thrown, as a LogError: what is not one leaves the outcome unknown. */
+export function asLogError(error: unknown): LogError {
+  if (error instanceof LogError) return error
+  return new LogError('unknown', error instanceof Error ? error.message : String(error), {
+    cause: error,
+  })
+}
+
 /** The one transactional writer of a task. After any rejection it must be closed and a new one opened. */
 export interface Writer {
   readonly id: WriterId

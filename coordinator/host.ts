@@ -1,0 +1,74 @@
+// The tasks of a process: which it has, by the group's word, and what they share.
+import { newBudget } from './log/limits.ts'
+import type { GroupListener, InputTopic, LogRecord, Positions } from './log/port.ts'
+import type { TaskOptions } from './task-options.ts'
+import { TaskEngine } from './task.ts'
+
+export type HostOptions = Omit<TaskOptions, 'task' | 'budget'>
+
+export type Host = GroupListener & {
+  /** Tasks that run here, in order. */
+  running(): TaskEngine[]
+  engine(task: number): TaskEngine | undefined
+  /** Last flush of every task, then nothing more. */
+  close(): Promise<void>
+}
+
+export function host(options: HostOptions): Host {
+  const engines = new Map<number, TaskEngine>()
+  const budget = newBudget(options.limits)
+  let isClosing = false
+
+  function drop(task: number, engine: TaskEngine): void {
+    engines.delete(task)
+    budget.flushedAtMs.delete(task)
+    void engine.lost()
+  }
+
+  return {
+    assigned(tasks, kept): Positions {
+      const positions = new Map<number, Readonly<Record<InputTopic, number>>>()
+      if (isClosing) return positions
+      for (const [task, engine] of engines) if (!tasks.includes(task)) drop(task, engine)
+      for (const task of tasks) {
+        const engine = engines.get(task)
+        if (!engine) {
+          const made = new TaskEngine({ ...options, budget, task })
+          engines.set(task, made)
+          made.start()
+        } else if (kept.has(task)) {
+          // A new generation confirms the assignment as a heartbeat does.
+          engine.confirmed(Infinity)
+          const next = engine.next()
+          if (next) positions.set(task, next)
+        } else {
+          // Others may have owned it meanwhile.
+          engine.start()
+        }
+      }
+      return positions
+    },
+    confirmed(sentAtMs) {
+      for (const engine of engines.values()) engine.confirmed(sentAtMs)
+    },
+    records(task: number, records: readonly LogRecord[]) {
+      engines.get(task)?.records(records)
+    },
+    passed(task, topic, nextOffset) {
+      engines.get(task)?.passed(topic, nextOffset)
+    },
+    crashed(error) {
+      options.fatal(error)
+    },
+    running: () =>
+      [...engines.values()]
+        .filter((one) => one.phase === 'running')
+        .toSorted((a, b) => a.task - b.task),
+    engine: (task) => engines.get(task),
+    async close() {
+      isClosing = true
+      await Promise.all([...engines.values()].map((engine) => engine.lost()))
+      engines.clear()
+    },
+  }
+}

@@ -1,0 +1,106 @@
+// What a flush writes, collected while the last one is under way.
+import { createHash } from 'node:crypto'
+import { create, toBinary } from '@bufbuild/protobuf'
+import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { Call, Effect } from '../core/event.ts'
+import { taskOf } from '../core/ids.ts'
+import type { Task } from '../core/state.ts'
+import { takeChanges } from '../core/state.ts'
+import type { InputTopic, NewRecord, OutputTopic, WriterId } from './port.ts'
+
+export const CHECKPOINT_KEY = '#ckpt'
+export const OWNER_KEY = '#owner'
+/** Layout of state.v1; a coordinator that reads a higher one stops. */
+export const JOURNAL_VERSION = 1
+/** Partitions of plate-events.v1, keyed by experiment. */
+export const PLATE_EVENT_PARTITIONS = 8
+
+type Output = Extract<Effect, { kind: 'output' }>
+
+export type Batch = {
+  readonly outputs: NewRecord[]
+  bytes: number
+  /** Effect keys whose outcomes this flush carries. */
+  readonly outcomes: string[]
+  /** Calls that wait for their intent to be committed. */
+  readonly afterCommit: Call[]
+  /** Input records passed without any effect also count: their offset must move. */
+  touched: boolean
+}
+
+export function emptyBatch(): Batch {
+  return { outputs: [], bytes: 0, outcomes: [], afterCommit: [], touched: false }
+}
+
+/** Adds a record the core asked for. */
+export function addOutput(batch: Batch, task: number, output: Output, traceparent: string): void {
+  const isEvent = output.topic === 'plate-events.v1'
+  addRecord(batch, {
+    topic: output.topic,
+    partition: isEvent ? taskOf(output.key, PLATE_EVENT_PARTITIONS) : task,
+    key: output.key,
+    value: output.value,
+    headers: { 'wellspring-type': output.type, traceparent },
+  })
+}
+
+export function addRecord(batch: Batch, record: NewRecord): void {
+  batch.outputs.push(record)
+  batch.bytes += record.key.length + (record.value?.length ?? 0) + 100
+}
+
+export type FlushHead = {
+  readonly task: number
+  readonly flushSeq: number
+  readonly next: Readonly<Record<InputTopic, number>>
+  readonly writer: WriterId
+  /** Log the hash of the whole state too (T3): costs a pass over it. */
+  readonly withStateDigest: boolean
+}
+
+/** The records of one flush: changed entities, checkpoint, outputs, all in one transaction. */
+export function flushRecords(batch: Batch, state: Task, head: FlushHead): NewRecord[] {
+  const changes = takeChanges(state).map(([key, value]) => stateRecord(head.task, key, value))
+  const digest = createHash('sha256')
+  for (const { topic, key, value } of batch.outputs) {
+    digest.update(topic).update('\n').update(key).update('\n')
+    if (value) digest.update(value)
+  }
+  const checkpoint: Checkpoint = create(CheckpointSchema, {
+    flushSeq: head.flushSeq,
+    next: Object.entries(head.next).map(([topic, next]) => ({ topic, next })),
+    producerId: head.writer.producerId,
+    epoch: head.writer.epoch,
+    journalVersion: JOURNAL_VERSION,
+    outputs: batch.outputs.length,
+    outputsDigest: digest.digest().subarray(0, 16),
+    ...(head.withStateDigest ? { stateDigest: stateDigest(state) } : {}),
+  })
+  const record = stateRecord(head.task, CHECKPOINT_KEY, toBinary(CheckpointSchema, checkpoint))
+  return [...changes, record, ...batch.outputs]
+}
+
+export function ownerRecord(
+  task: number,
+  owner: { nonce: string; instance: string; controlAddress: string },
+  writer: WriterId,
+): NewRecord {
+  return stateRecord(
+    task,
+    OWNER_KEY,
+    toBinary(OwnerSchema, create(OwnerSchema, { ...owner, ...writer })),
+  )
+}
+
+function stateRecord(task: number, key: string, value: Uint8Array): NewRecord {
+  return { topic: 'state.v1' satisfies OutputTopic, partition: task, key, value, headers: {} }
+}
+
+/** SHA-256 over every entity in order of key, first 16 bytes. */
+export function stateDigest(state: Task): Uint8Array {
+  const digest = createHash('sha256')
+  for (const map of [state.plans, state.plates, state.wells, state.sites])
+    for (const [key, bytes] of map.all()) digest.update(key).update('\n').update(bytes)
+  return digest.digest().subarray(0, 16)
+}

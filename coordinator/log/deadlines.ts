@@ -1,0 +1,77 @@
+// Completeness deadlines that fell due wait until the inputs were read to the ends listed afterwards, so that an
+// outage never closes a well over data that is waiting in the topic (takeover.md, 5).
+import type { Clock } from './clock.ts'
+import type { InputTopic, Offsets } from './port.ts'
+import { INPUT_TOPICS } from './port.ts'
+
+type Next = Readonly<Record<InputTopic, number>>
+
+export type Deadlines = {
+  add(entity: string): void
+  /** Tells how far the inputs were taken in. */
+  reached(next: Next): void
+  clear(): void
+}
+
+export type DeadlineOptions = {
+  readonly clock: Clock
+  readonly retryMs: number
+  inputOffsets(): Promise<Readonly<Record<InputTopic, Offsets>>>
+  next(): Next
+  /** The deadlines of these entities may take effect. */
+  fire(entities: readonly string[]): void
+}
+
+type Gate = { readonly entities: readonly string[]; until?: Next }
+
+export function deadlines(options: DeadlineOptions): Deadlines {
+  let waiting: string[] = []
+  let gate: Gate | undefined
+  let life = 0
+
+  function list(): void {
+    if (gate || waiting.length === 0) return
+    const mine: Gate = { entities: waiting }
+    const born = life
+    gate = mine
+    waiting = []
+    options.inputOffsets().then(
+      (ends) => {
+        if (born !== life) return
+        mine.until = {
+          'images.v1': ends['images.v1'].high,
+          'commands.v1': ends['commands.v1'].high,
+        }
+        reached(options.next())
+      },
+      () => {
+        if (born !== life) return
+        gate = undefined
+        waiting.push(...mine.entities)
+        options.clock.after(options.retryMs, list)
+      },
+    )
+  }
+
+  function reached(next: Next): void {
+    const until = gate?.until
+    if (!gate || !until || INPUT_TOPICS.some((topic) => next[topic] < until[topic])) return
+    const { entities } = gate
+    gate = undefined
+    options.fire(entities)
+    list()
+  }
+
+  return {
+    add(entity) {
+      waiting.push(entity)
+      list()
+    },
+    reached,
+    clear() {
+      life += 1
+      waiting = []
+      gate = undefined
+    },
+  }
+}

@@ -1,0 +1,70 @@
+// Bounds of a coordinator process, each with its unit in its name.
+export const limits = {
+  /** Calls under way in the process; inputs wait above it. */
+  callsInFlightMax: 10_000,
+  /** Records per flush, all topics. */
+  flushRecordsMax: 450,
+  /** Bytes per flush, all topics. */
+  flushBytesMax: 220_000,
+  /** Flushes of a task are at least so far apart under load. */
+  flushSpacingMinMs: 20,
+  /** And at most so far, when many tasks are busy. */
+  flushSpacingMaxMs: 100,
+  /** Transactions per second of a process, over all tasks. */
+  transactionsPerSecondMax: 160,
+  /** Input records a task holds before it pauses its inputs, and where it goes on. */
+  inputRecordsMax: 2_000,
+  inputRecordsLow: 500,
+  /** A plate's or well's status leaves at most this often. */
+  statusEveryMs: 1_000,
+  /** Status records per flush. */
+  statusPerFlushMax: 100,
+  /** First and longest pause between tries to take a task over. */
+  takeOverPauseMinMs: 20,
+  takeOverPauseMaxMs: 2_000,
+  /** Longest wait for a running flush when a task is lost. */
+  lastFlushWaitMs: 5_000,
+} as const
+
+export type Limits = { readonly [K in keyof typeof limits]: number }
+
+/** What the tasks of a process share. */
+export type Budget = {
+  callsInFlight: number
+  readonly callsMax: number
+  /** Tasks that wait for a free call, told in turn. */
+  readonly waiting: Set<() => void>
+  /** Monotonic time of the last flush per task, to space them by how many are busy. */
+  readonly flushedAtMs: Map<number, number>
+}
+
+export function newBudget(bounds: Limits = limits): Budget {
+  return {
+    callsInFlight: 0,
+    callsMax: bounds.callsInFlightMax,
+    waiting: new Set(),
+    flushedAtMs: new Map(),
+  }
+}
+
+/** Pause between two flushes of a task: grows with the busy tasks so that the process stays below its rate. */
+export function flushSpacingMs(
+  budget: Budget,
+  monotonicMs: number,
+  bounds: Limits = limits,
+): number {
+  let busy = 0
+  for (const at of budget.flushedAtMs.values()) if (monotonicMs - at < 1_000) busy += 1
+  const wanted = (busy * 1_000) / bounds.transactionsPerSecondMax
+  return Math.min(bounds.flushSpacingMaxMs, Math.max(bounds.flushSpacingMinMs, wanted))
+}
+
+/** Frees one call and lets one waiting task go on. */
+export function freeCall(budget: Budget, calls = 1): void {
+  budget.callsInFlight -= calls
+  for (const go of budget.waiting) {
+    if (budget.callsInFlight >= budget.callsMax) return
+    budget.waiting.delete(go)
+    go()
+  }
+}

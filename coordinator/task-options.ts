@@ -1,0 +1,25 @@
+// What a task needs of the world.
+import type { Caller } from './calls/port.ts'
+import type { Pipeline } from './core/pipeline.ts'
+import type { Clock } from './log/clock.ts'
+import type { Budget, Limits } from './log/limits.ts'
+import type { Log } from './log/port.ts'
+import type { Owner } from './log/restore.ts'
+import type { Logger } from './logger.ts'
+
+export type TaskOptions = {
+  readonly task: number
+  readonly log: Log
+  readonly caller: Caller
+  readonly pipeline: Pipeline
+  readonly owner: Owner
+  readonly clock: Clock
+  readonly random: () => number
+  readonly limits: Limits
+  readonly budget: Budget
+  readonly logger: Logger
+  /** Log the state's hash with every flush (T3). */
+  readonly withStateDigest?: boolean
+  /** Going on would be wrong; the process must end with this message. */
+  fatal(error: Error): void
+}

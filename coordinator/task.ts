@@ -1,0 +1,390 @@
+// One task: takes itself over, takes events in, flushes what they changed. Everything that happens to the task's
+// state happens here, one event at a time; calls and flushes are under way beside it.
+// Invariants T1-T6 are those of coordinator/README.md.
+import { completenessDue, decide } from './core/decide.ts'
+import type { Call, Effect, Event } from './core/event.ts'
+import { restored } from './core/restore.ts'
+import type { Task } from './core/state.ts'
+import type { Batch } from './log/batch.ts'
+import { addOutput, addRecord, emptyBatch, flushRecords } from './log/batch.ts'
+import { pause } from './log/clock.ts'
+import type { Deadlines } from './log/deadlines.ts'
+import { deadlines } from './log/deadlines.ts'
+import type { Inbox } from './log/inbox.ts'
+import { inbox } from './log/inbox.ts'
+import { eventOf } from './log/intake.ts'
+import { flushSpacingMs, freeCall } from './log/limits.ts'
+import type { InputTopic, LogError, LogRecord, Writer } from './log/port.ts'
+import { asLogError } from './log/port.ts'
+import { takeOver } from './log/restore.ts'
+import { statusBoard } from './log/status.ts'
+import type { Timer } from './log/timers.ts'
+import { timers } from './log/timers.ts'
+import type { TaskOptions } from './task-options.ts'
+import { spansRecord } from './trace/records.ts'
+import { attemptTraceparent, rootTraceparent } from './trace/spans.ts'
+import { unknownOutcome } from './unknown-outcome.ts'
+
+export type Phase = 'taking-over' | 'running' | 'lost'
+
+export class TaskEngine {
+  readonly task: number
+  phase: Phase = 'taking-over'
+  state: Task | undefined
+  #options: TaskOptions
+  /** Counts take-overs: whatever began in an earlier life is nobody's. */
+  #life = 0
+  #writer: Writer | undefined
+  #flushSeq = 0
+  #inbox: Inbox
+  #urgent: Event[] = []
+  #batch: Batch = emptyBatch()
+  #events = 0
+  #calls = 0
+  #flushing: Promise<void> | undefined
+  #cancelFlush: (() => void) | undefined
+  #flushedAtMs = -Infinity
+  #timers: ReturnType<typeof timers>
+  #deadlines: Deadlines
+  #confirmed: { afterMs: number; resolve: () => void } | undefined
+  #status: ReturnType<typeof statusBoard>
+
+  constructor(options: TaskOptions) {
+    this.#options = options
+    this.task = options.task
+    this.#inbox = inbox(options.limits)
+    this.#timers = timers(options.clock, (due) => this.#fire(due))
+    this.#deadlines = deadlines({
+      clock: options.clock,
+      retryMs: options.limits.takeOverPauseMaxMs,
+      inputOffsets: () => options.log.inputOffsets(options.task),
+      next: () => this.#inbox.next,
+      fire: (entities) => {
+        for (const entity of entities)
+          this.#urgent.push({ kind: 'timer', entity, completeness: true })
+        this.#pump()
+      },
+    })
+    this.#status = statusBoard(options.clock, options.limits, () => this.#scheduleFlush())
+  }
+
+  /** Takes the task over, from scratch: at the first assignment, and whenever memory may no longer be trusted. */
+  start(): void {
+    const life = this.#reset('taking-over')
+    void this.#takeOver(life)
+  }
+
+  /** Next offset to read per input, if the task runs. */
+  next(): Readonly<Record<InputTopic, number>> | undefined {
+    if (this.phase !== 'running') return undefined
+    return this.#inbox.behind()
+  }
+
+  records(records: readonly LogRecord[]): void {
+    if (this.phase !== 'running') return
+    this.#inbox.push(records)
+    this.#pump()
+  }
+
+  passed(topic: InputTopic, next: number): void {
+    if (this.phase !== 'running') return
+    this.#inbox.push([{ topic, next }])
+    this.#pump()
+  }
+
+  /** The group confirmed the assignment by a heartbeat sent at this monotonic moment, or by a new generation. */
+  confirmed(sentAtMs: number): void {
+    const waiting = this.#confirmed
+    if (!waiting || sentAtMs <= waiting.afterMs) return
+    this.#confirmed = undefined
+    waiting.resolve()
+  }
+
+  /** The task moved away: a last flush if still unfenced, then nothing more. Running calls go on. */
+  async lost(): Promise<void> {
+    const { limits, clock, caller } = this.#options
+    if (this.phase === 'running') {
+      if (this.#flushing) await Promise.race([this.#flushing, pause(clock, limits.lastFlushWaitMs)])
+      if (this.#hasWork()) await Promise.race([this.#flush(), pause(clock, limits.lastFlushWaitMs)])
+    }
+    const writer = this.#writer
+    const running = this.#flushing
+    this.#reset('lost')
+    caller.detach(this.task)
+    if (running) await Promise.race([running, pause(clock, limits.lastFlushWaitMs)])
+    await writer?.close()
+  }
+
+  /** Open calls, queued inputs, timers: for the operator and for tests. */
+  load(): { calls: number; inputs: number; timers: number; flushSeq: number } {
+    return {
+      calls: this.#calls,
+      inputs: this.#inbox.size(),
+      timers: this.#timers.size(),
+      flushSeq: this.#flushSeq,
+    }
+  }
+
+  #reset(phase: Phase): number {
+    this.phase = phase
+    this.#life += 1
+    this.#cancelFlush?.()
+    this.#cancelFlush = undefined
+    this.#flushing = undefined
+    this.#timers.clear()
+    this.#status.clear()
+    this.#deadlines.clear()
+    this.#inbox.reset()
+    this.#urgent = []
+    this.#batch = emptyBatch()
+    this.#events = 0
+    this.state = undefined
+    this.#writer = undefined
+    this.#confirmed?.resolve()
+    this.#confirmed = undefined
+    this.#options.budget.waiting.delete(this.#pumpBound)
+    const calls = this.#calls
+    this.#calls = 0
+    freeCall(this.#options.budget, calls)
+    return this.#life
+  }
+
+  async #takeOver(life: number): Promise<void> {
+    const { log, pipeline, owner, clock, limits, logger } = this.#options
+    for (let tries = 0; life === this.#life; tries += 1) {
+      try {
+        const back = await takeOver(log, this.task, pipeline, owner)
+        if (life !== this.#life) return await back.writer.close()
+        return this.#goOn(back)
+      } catch (error) {
+        const failed = asLogError(error)
+        if (life !== this.#life) return
+        if (failed.kind === 'fatal') return this.#options.fatal(failed)
+        logger('info', 'take-over failed', {
+          task: this.task,
+          kind: failed.kind,
+          error: failed.message,
+        })
+        if (failed.kind === 'fenced') await this.#confirmation()
+        else
+          await pause(
+            clock,
+            Math.min(limits.takeOverPauseMaxMs, limits.takeOverPauseMinMs * 2 ** tries),
+          )
+      }
+    }
+  }
+
+  #goOn(back: Awaited<ReturnType<typeof takeOver>>): void {
+    const { clock, random, log, logger } = this.#options
+    this.#writer = back.writer
+    this.state = back.state
+    this.#flushSeq = back.flushSeq
+    this.#inbox.reset(back.next)
+    this.phase = 'running'
+    logger('info', 'task taken over', {
+      task: this.task,
+      epoch: back.writer.id.epoch,
+      flushSeq: back.flushSeq,
+    })
+    this.#status.all(back.state)
+    this.#perform(restored(back.state, clock.nowMs(), random))
+    log.resume(this.task, back.next)
+    this.#pump()
+  }
+
+  /** Until the group says anew that the task is ours: without this wait two owners fence each other in turns. */
+  #confirmation(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#confirmed = { afterMs: this.#options.clock.monotonicMs(), resolve }
+    return promise
+  }
+
+  #pumpBound = (): void => this.#pump()
+
+  #pump(): void {
+    const { budget, log } = this.#options
+    while (this.phase === 'running' && this.#hasRoom()) {
+      const urgent = this.#urgent.shift()
+      if (urgent) {
+        this.#take(urgent)
+        continue
+      }
+      if (this.#inbox.size() === 0) break
+      if (budget.callsInFlight >= budget.callsMax) {
+        budget.waiting.add(this.#pumpBound)
+        break
+      }
+      const record = this.#inbox.take()
+      if (record) {
+        this.#batch.touched = true
+        this.#take(eventOf(record, log.tasks))
+      }
+      this.#deadlines.reached(this.#inbox.next)
+    }
+    const pressure = this.#inbox.pressure()
+    if (pressure === 'pause') log.pause(this.task)
+    if (pressure === 'resume') log.resume(this.task, this.#inbox.behind())
+    this.#scheduleFlush()
+  }
+
+  /** A flush is bounded: what does not fit waits for the next one. */
+  #hasRoom(): boolean {
+    const { limits } = this.#options
+    const records = this.#batch.outputs.length + this.#events
+    return (
+      records < limits.flushRecordsMax &&
+      this.#batch.bytes + this.#events * 400 < limits.flushBytesMax
+    )
+  }
+
+  #take(event: Event): void {
+    const { clock, random } = this.#options
+    if (!this.state) return
+    if (event.kind === 'outcome') this.#batch.outcomes.push(event.effectKey)
+    this.#events += 1
+    this.#perform(decide(this.state, event, clock.nowMs(), random))
+  }
+
+  #perform(effects: readonly Effect[]): void {
+    const { owner } = this.#options
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case 'call':
+          this.#call(effect)
+          break
+        case 'output':
+          addOutput(
+            this.#batch,
+            this.task,
+            effect,
+            rootTraceparent(owner.application, effect.entity, effect.trace),
+          )
+          break
+        case 'timer':
+          this.#timers.set(effect)
+          break
+        case 'completed': {
+          const record = this.state && spansRecord(this.state, effect.entity, this.task)
+          if (record) addRecord(this.#batch, record)
+          break
+        }
+      }
+    }
+  }
+
+  #call(call: Call): void {
+    if (call.afterCommit) {
+      this.#batch.afterCommit.push(call)
+      return
+    }
+    const { caller, clock } = this.#options
+    if (call.attachOnly && !caller.knows(call.effectKey)) {
+      // Nobody can say whether the effect happened, and it must not happen twice.
+      this.#urgent.push(unknownOutcome(call, clock.nowMs()))
+      return
+    }
+    this.#startCall(call)
+  }
+
+  #startCall(call: Call): void {
+    const { caller, budget, owner } = this.#options
+    const life = this.#life
+    const { entity, step, effectKey, attempt, request, timeoutMs, generation, trace } = call
+    const name = { entity, n: trace, step: step.name, generation, attempt }
+    const traceparent = attemptTraceparent(owner.application, name)
+    this.#calls += 1
+    budget.callsInFlight += 1
+    caller.call(
+      { effectKey, task: this.task, step, entity, attempt, request, timeoutMs, traceparent },
+      (outcome) => {
+        if (life !== this.#life) return
+        this.#calls -= 1
+        this.#urgent.push({ kind: 'outcome', entity, step: step.name, effectKey, outcome })
+        freeCall(budget)
+        this.#pump()
+      },
+    )
+  }
+
+  #hasWork(): boolean {
+    return this.#events > 0 || this.#batch.outputs.length > 0 || this.#batch.touched
+  }
+
+  #scheduleFlush(): void {
+    if (this.phase !== 'running' || this.#flushing || this.#cancelFlush) return
+    const { clock, budget, limits } = this.#options
+    if (!this.#hasWork() && !this.#status.isDue()) return
+    const now = clock.monotonicMs()
+    const waitMs = this.#flushedAtMs + flushSpacingMs(budget, now, limits) - now
+    this.#cancelFlush = clock.after(Math.max(0, waitMs), () => {
+      this.#cancelFlush = undefined
+      void this.#flush()
+    })
+  }
+
+  #flush(): Promise<void> {
+    const { clock, budget } = this.#options
+    const writer = this.#writer
+    const { state } = this
+    if (this.phase !== 'running' || this.#flushing || !writer || !state) return Promise.resolve()
+    this.#cancelFlush?.()
+    this.#cancelFlush = undefined
+    this.#status.into(this.#batch, this.task, state)
+    const batch = this.#batch
+    const life = this.#life
+    const head = {
+      task: this.task,
+      flushSeq: this.#flushSeq + 1,
+      next: { ...this.#inbox.next },
+      writer: writer.id,
+      withStateDigest: this.#options.withStateDigest ?? false,
+    }
+    const records = flushRecords(batch, state, head)
+    this.#status.changed(records)
+    this.#batch = emptyBatch()
+    this.#events = 0
+    this.#flushedAtMs = clock.monotonicMs()
+    budget.flushedAtMs.set(this.task, this.#flushedAtMs)
+    this.#flushing = writer.commit(records).then(
+      () => {
+        if (life !== this.#life) return
+        this.#flushing = undefined
+        this.#flushSeq = head.flushSeq
+        for (const key of batch.outcomes) this.#options.caller.release(key)
+        for (const call of batch.afterCommit) this.#startCall(call)
+        this.#pump()
+      },
+      (error: unknown) => this.#failed(life, writer, asLogError(error)),
+    )
+    return this.#flushing
+  }
+
+  /** A flush whose outcome is unknown or refused: forget what was not committed and read back what was. */
+  async #failed(life: number, writer: Writer, error: LogError): Promise<void> {
+    const { logger, log } = this.#options
+    await writer.close()
+    if (life !== this.#life) return
+    logger('info', 'flush failed', { task: this.task, kind: error.kind, error: error.message })
+    if (error.kind === 'fatal') return this.#options.fatal(error)
+    log.pause(this.task)
+    const again = this.#reset('taking-over')
+    if (error.kind === 'fenced') await this.#confirmation()
+    if (again === this.#life) await this.#takeOver(again)
+  }
+
+  /** Back-offs fire at once; completeness waits until what is in the topics was read. */
+  #fire(due: readonly Timer[]): void {
+    for (const { entity, completeness } of due) {
+      if (!completeness) {
+        this.#urgent.push({ kind: 'timer', entity, completeness })
+        continue
+      }
+      if (!this.state) continue
+      const when = completenessDue(this.state, entity, this.#options.clock.nowMs())
+      if (when.kind === 'later') this.#timers.set({ entity, atMs: when.atMs, completeness })
+      if (when.kind === 'now') this.#deadlines.add(entity)
+    }
+    this.#pump()
+  }
+}
