@@ -26,8 +26,11 @@ export interface Caller {
    * the listener of the earlier one.
    */
   call(request: CallRequest, onOutcome: (outcome: Outcome) => void): void
-  /** Whether a call with this key is running or its outcome is held: call() would attach. */
-  knows(effectKey: string): boolean
+  /**
+   * Whether a call with this key, of this attempt or a later one, is running or its outcome is held: call() would
+   * attach.
+   */
+  knows(effectKey: string, attempt?: number): boolean
   /** The flush that carries this key's outcome is confirmed: forget it. */
   release(effectKey: string): void
   /** The task was lost: let its calls run, keep their outcomes for heldOutcomeMs (30,000), tell nobody. */

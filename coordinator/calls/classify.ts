@@ -1,0 +1,164 @@
+// From a gRPC error to a failure in the contract's words. The library never makes our ErrorInfo, so an error
+// without it is the transport's own word.
+import type { DescMethod } from '@bufbuild/protobuf'
+import { create, fromBinary, getOption } from '@bufbuild/protobuf'
+import { anyUnpack, durationMs } from '@bufbuild/protobuf/wkt'
+import { Code } from '#proto/google/rpc/code_pb.ts'
+import { ErrorInfoSchema, RetryInfoSchema } from '#proto/google/rpc/error_details_pb.ts'
+import type { ErrorInfo } from '#proto/google/rpc/error_details_pb.ts'
+import type { Status } from '#proto/google/rpc/status_pb.ts'
+import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
+import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
+import { Purity, step as stepOption } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
+import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
+import type { Reason } from '../core/contract.ts'
+import { nameOf, reasonsOf } from '../core/contract.ts'
+
+const messageCharsMax = 1_024
+const hintCharsMax = 256
+const reasonCharsMax = 64
+
+/** What a failed call tells. */
+export type CallError = {
+  readonly code: Code
+  readonly details: string
+  /** Bytes of the trailer grpc-status-details-bin. */
+  readonly status: Uint8Array | undefined
+}
+
+export type Failed = { readonly failure: StepFailure; readonly retryAfterMs?: number }
+
+/** What classification needs to know of a step's contract. */
+export type ErrorContract = {
+  readonly domain: string
+  readonly reasons: ReadonlyMap<string, Reason>
+  readonly idempotent: boolean
+}
+
+export function errorContract(method: DescMethod): ErrorContract {
+  return {
+    domain: method.parent.file.proto.package,
+    reasons: reasonsOf(method.parent, () => {}),
+    idempotent: getOption(method, stepOption).purity !== Purity.NOT_IDEMPOTENT,
+  }
+}
+
+/** The failure that a gRPC error means for a step of this contract. */
+export function classify(error: CallError, contract: ErrorContract, replica: string): Failed {
+  const status = statusOf(error.status)
+  const info = detail(status, ErrorInfoSchema)
+  const wish = detail(status, RetryInfoSchema)?.retryDelay
+  const meaning = declared(info, contract) ?? transport(error, contract)
+  const failure = failureOf({
+    ...meaning,
+    message: status?.message || error.details,
+    code: error.code,
+    replica,
+  })
+  return wish ? { failure, retryAfterMs: Math.max(0, durationMs(wish)) } : { failure }
+}
+
+type Meaning = Pick<StepFailure, 'class' | 'reason' | 'hint'>
+
+/** A failure with its texts cut to what state and records may hold. */
+export function failureOf(
+  fields: Meaning & Partial<Pick<StepFailure, 'message' | 'code' | 'replica'>>,
+): StepFailure {
+  const { class: errorClass, reason, message = '', hint, code = Code.OK, replica = '' } = fields
+  return create(StepFailureSchema, {
+    class: errorClass,
+    reason: cut(reason, reasonCharsMax),
+    message: cut(message, messageCharsMax),
+    hint: cut(hint, hintCharsMax),
+    code,
+    replica,
+  })
+}
+
+function declared(info: ErrorInfo | undefined, contract: ErrorContract): Meaning | undefined {
+  if (info?.domain !== contract.domain) return undefined
+  const { reason } = info
+  const known = contract.reasons.get(reason)
+  if (known) return { class: known.class, reason, hint: known.hint }
+  // The kit's own reasons are the same for every contract; it states their class.
+  const own = KIT_CLASSES.get(info.metadata['class'] ?? '')
+  return own === undefined ? undefined : { class: own, reason, hint: info.metadata['hint'] ?? '' }
+}
+
+const KIT_CLASSES: ReadonlyMap<string, ErrorClass> = new Map(
+  Object.entries(ErrorClass).filter(([, value]) => value !== ErrorClass.UNSPECIFIED),
+)
+
+const NOTHING_CAME_BACK = 'nobody knows whether the call did anything'
+
+function transport({ code, details }: CallError, contract: ErrorContract): Meaning {
+  const reason = nameOf(Code, code)
+  switch (code) {
+    case Code.UNAVAILABLE:
+      // The connection may have broken under a call that was being answered.
+      return contract.idempotent
+        ? { class: ErrorClass.RETRYABLE, reason, hint: 'look whether the service is running' }
+        : { class: ErrorClass.AMBIGUOUS, reason, hint: NOTHING_CAME_BACK }
+    case Code.ABORTED:
+      return { class: ErrorClass.RETRYABLE, reason, hint: '' }
+    case Code.DEADLINE_EXCEEDED:
+      return isNeverSent(details)
+        ? { class: ErrorClass.RETRYABLE, reason: 'UNREACHABLE', hint: 'start the service' }
+        : { class: ErrorClass.AMBIGUOUS, reason, hint: NOTHING_CAME_BACK }
+    case Code.CANCELLED:
+    case Code.INTERNAL:
+    case Code.UNKNOWN:
+      return { class: ErrorClass.AMBIGUOUS, reason, hint: NOTHING_CAME_BACK }
+    case Code.RESOURCE_EXHAUSTED:
+      // A full service says so with ErrorInfo; without, a message was larger than the transport allows.
+      return { class: ErrorClass.PERMANENT, reason, hint: 'a message is larger than gRPC allows' }
+    case Code.UNIMPLEMENTED:
+      return { class: ErrorClass.PERMANENT, reason, hint: 'another service has this address' }
+    case Code.OK:
+    case Code.INVALID_ARGUMENT:
+    case Code.NOT_FOUND:
+    case Code.ALREADY_EXISTS:
+    case Code.PERMISSION_DENIED:
+    case Code.UNAUTHENTICATED:
+    case Code.FAILED_PRECONDITION:
+    case Code.OUT_OF_RANGE:
+    case Code.DATA_LOSS:
+      break
+  }
+  return { class: ErrorClass.PERMANENT, reason, hint: 'the wrapper declares no such failure' }
+}
+
+/** Words of grpc-js for a call that found no connection before its deadline. */
+function isNeverSent(details: string): boolean {
+  return details.includes('Waiting for LB pick') || details.includes('waiting for name resolution')
+}
+
+function statusOf(bytes: Uint8Array | undefined): Status | undefined {
+  if (!bytes) return undefined
+  try {
+    return fromBinary(StatusSchema, bytes)
+  } catch {
+    return undefined
+  }
+}
+
+function detail<Schema extends typeof ErrorInfoSchema | typeof RetryInfoSchema>(
+  status: Status | undefined,
+  schema: Schema,
+): ReturnType<typeof anyUnpack<Schema>> {
+  for (const any of status?.details ?? []) {
+    try {
+      const found = anyUnpack(any, schema)
+      if (found) return found
+    } catch {
+      // Bytes of a foreign make: as if the detail were not there.
+    }
+  }
+  return undefined
+}
+
+function cut(text: string, charsMax: number): string {
+  const whole = text.length <= charsMax ? text : `${text.slice(0, charsMax - 1)}…`
+  return whole.toWellFormed()
+}

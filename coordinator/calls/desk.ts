@@ -1,0 +1,111 @@
+// Who waits for which effect key, and the outcomes nobody has confirmed yet: what both twins of the port share.
+import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
+import type { CallRequest, Caller, Outcome } from './port.ts'
+
+export type Desk = Pick<Caller, 'knows' | 'release' | 'detach'> & {
+  /** Registers a listener. True: nothing runs or is held for this attempt, the twin must start the call. */
+  take(request: CallRequest, onOutcome: (outcome: Outcome) => void): boolean
+  /** The outcome of a call: told at once if somebody listens, held until release. */
+  settle(effectKey: string, outcome: Outcome): void
+  /** Whether somebody still listens. */
+  isWanted(effectKey: string): boolean
+  /** Forgets a call that never started. */
+  drop(effectKey: string): void
+  /** From here on nobody is told anything. */
+  close(): void
+}
+
+export type DeskOptions = {
+  /** Runs a function later, on the twin's own time. */
+  readonly after: (delayMs: number, run: () => void) => void
+  readonly heldOutcomeMs: number
+}
+
+type Entry = {
+  readonly effectKey: string
+  task: number
+  attempt: number
+  /** Its task was lost: nobody will release it. */
+  detached: boolean
+  told: boolean
+  listener: ((outcome: Outcome) => void) | undefined
+  outcome: Outcome | undefined
+}
+
+export function openDesk({ after, heldOutcomeMs }: DeskOptions): Desk {
+  const entries = new Map<string, Entry>()
+
+  function tell(entry: Entry): void {
+    const { listener, outcome } = entry
+    if (!listener || !outcome || entries.get(entry.effectKey) !== entry) return
+    entry.listener = undefined
+    entry.told = true
+    listener(outcome)
+  }
+
+  /** Not before heldOutcomeMs from now, unless somebody comes for it. */
+  function expire(entry: Entry): void {
+    after(heldOutcomeMs, () => {
+      const current = entries.get(entry.effectKey) === entry
+      if (current && entry.detached && entry.outcome) entries.delete(entry.effectKey)
+    })
+  }
+
+  return {
+    take(request, onOutcome) {
+      const { effectKey, task, attempt } = request
+      const entry = entries.get(effectKey)
+      if (entry && (!entry.outcome || answers(entry, attempt))) {
+        entry.task = task
+        entry.detached = false
+        entry.listener = onOutcome
+        if (entry.outcome) after(0, () => tell(entry))
+        return false
+      }
+      entries.set(effectKey, {
+        effectKey,
+        task,
+        attempt,
+        detached: false,
+        told: false,
+        listener: onOutcome,
+        outcome: undefined,
+      })
+      return true
+    },
+    settle(effectKey, outcome) {
+      const entry = entries.get(effectKey)
+      if (!entry || entry.outcome) return
+      entry.outcome = outcome
+      if (entry.detached) expire(entry)
+      tell(entry)
+    },
+    isWanted: (effectKey) => entries.get(effectKey)?.listener !== undefined,
+    drop: (effectKey) => void entries.delete(effectKey),
+    knows(effectKey, attempt = 0) {
+      const entry = entries.get(effectKey)
+      return entry !== undefined && entry.attempt >= attempt
+    },
+    release(effectKey) {
+      if (entries.get(effectKey)?.outcome) entries.delete(effectKey)
+    },
+    detach(task) {
+      for (const entry of entries.values()) {
+        if (entry.task !== task || entry.detached) continue
+        entry.detached = true
+        entry.listener = undefined
+        if (entry.outcome) expire(entry)
+      }
+    },
+    close: () => entries.clear(),
+  }
+}
+
+/**
+ * Whether a held outcome is the answer to this attempt. An effect that is done stays done. A failure answers its
+ * own attempt, told again after a flush that was lost; but an OVERLOADED call is made again under its old number.
+ */
+function answers({ outcome, told, attempt }: Entry, asked: number): boolean {
+  if (outcome?.kind !== 'failed') return true
+  return asked <= attempt && !(told && outcome.failure.class === ErrorClass.OVERLOADED)
+}

@@ -1,0 +1,283 @@
+// Calls over gRPC: drives any step from its descriptor. What a call meets, in this order: the desk (is it running
+// already?), the lane of its service (its turn, a free slot), a replica, and the checks of its response.
+import type { DescMethod, DescService, MessageInitShape } from '@bufbuild/protobuf'
+import { toBinary } from '@bufbuild/protobuf'
+import type { ClientUnaryCall, ServiceError } from '@grpc/grpc-js'
+import { Metadata } from '@grpc/grpc-js'
+import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
+import type { ServiceStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
+import type { Pipeline } from '../core/pipeline.ts'
+import type { ErrorContract, Failed } from './classify.ts'
+import { classify, errorContract, failureOf } from './classify.ts'
+import type { Desk } from './desk.ts'
+import { openDesk } from './desk.ts'
+import type { Ending, LaneLimits } from './lane.ts'
+import { laneLimits } from './lane.ts'
+import type { CallRequest, Caller, Outcome } from './port.ts'
+import type { Logger } from './replica.ts'
+import type { Service } from './service.ts'
+import { openService, pick, statusOf } from './service.ts'
+import type { Files, ResponseCheck } from './verify.ts'
+import { openFiles, responseCheck } from './verify.ts'
+
+export const callLimits = {
+  ...laneLimits,
+  /** How long an outcome waits for its task to come back. */
+  heldOutcomeMs: 30_000,
+  /** Output files read at once. */
+  readersMax: 4,
+  /** Replicas behind one dns target that the in-flight limit may grow to. */
+  dnsReplicasMax: 16,
+} as const
+export type CallLimits = LaneLimits & Readonly<Record<keyof typeof callLimits, number>>
+
+export type GrpcCallerOptions = {
+  /** Full service name → addresses (host:port) of its replicas, or one dns:///host:port target. */
+  readonly services: ReadonlyMap<string, readonly string[] | string>
+  /** Directories that outputs must be in. */
+  readonly roots: readonly string[]
+  /** UTC milliseconds. */
+  readonly clock: { nowMs(): number }
+  readonly logger: Logger
+  readonly limits?: Partial<CallLimits>
+}
+
+export type GrpcCaller = Caller & {
+  /**
+   * Opens the services of a pipeline and compares contracts. Rejects with one error that names every service
+   * without address and every replica whose contract differs; a replica that does not answer is only warned
+   * about, and looked at again before its first call.
+   */
+  check(pipeline: Pipeline): Promise<void>
+  /** One per replica; queued and limit are the service's. */
+  status(): MessageInitShape<typeof ServiceStatusSchema>[]
+}
+
+/** What is computed once per method. */
+type Prepared = {
+  readonly path: string
+  readonly contract: ErrorContract
+  readonly check: ResponseCheck
+}
+
+/** What an answer needs to remember of its call. */
+type Sent = {
+  readonly request: CallRequest
+  readonly service: Service
+  readonly prepared: Prepared
+  /** Monotonic and UTC time at which the call left. */
+  readonly leftMs: number
+  readonly startedMs: number
+  readonly address: string
+}
+
+export function openGrpcCaller(options: GrpcCallerOptions): GrpcCaller {
+  return new GrpcCalls(options)
+}
+
+class GrpcCalls implements GrpcCaller {
+  readonly #options: GrpcCallerOptions
+  readonly #limits: CallLimits
+  readonly #files: Files
+  readonly #desk: Desk
+  readonly #services = new Map<string, Service>()
+  readonly #methods = new Map<DescMethod, Prepared>()
+  readonly #running = new Set<ClientUnaryCall>()
+
+  constructor(options: GrpcCallerOptions) {
+    this.#options = options
+    this.#limits = { ...callLimits, ...options.limits }
+    this.#files = openFiles(options.roots, this.#limits.readersMax)
+    this.#desk = openDesk({ after, heldOutcomeMs: this.#limits.heldOutcomeMs })
+  }
+
+  call(request: CallRequest, onOutcome: (outcome: Outcome) => void): void {
+    if (!this.#desk.take(request, onOutcome)) return
+    const service = this.#serviceOf(request.step.method.parent)
+    service.allow(request.step.policy.inFlightMaxPerReplica)
+    if (service.lane.push(request)) return
+    const message = `${this.#limits.queueLengthMax} calls to ${service.desc.typeName} are waiting`
+    const full = { class: ErrorClass.OVERLOADED, reason: 'QUEUE_FULL', hint: 'add replicas' }
+    this.#refuse(request, { failure: failureOf({ ...full, message }), retryAfterMs: 1_000 })
+  }
+
+  /** Starts a call whose turn has come. False: it does not leave. */
+  #start(service: Service, request: CallRequest): boolean {
+    if (!this.#desk.isWanted(request.effectKey)) {
+      this.#desk.drop(request.effectKey)
+      return false
+    }
+    const bytes = encode(request)
+    if (!Buffer.isBuffer(bytes)) {
+      this.#refuse(request, bytes)
+      return false
+    }
+    const replica = pick(service.replicas)
+    const { address } = replica
+    const startedMs = this.#options.clock.nowMs()
+    const leftMs = performance.now()
+    const prepared = this.#prepared(request.step.method)
+    const metadata = new Metadata({ waitForReady: true })
+    metadata.set('traceparent', request.traceparent)
+    const options = { deadline: Date.now() + request.timeoutMs }
+    const onEnd = (error: ServiceError | null, output?: Buffer): void => {
+      replica.inFlight -= 1
+      this.#running.delete(call)
+      const sent = { request, service, prepared, leftMs, startedMs, address }
+      this.#end(service.isDns ? { ...sent, address: call.getPeer() } : sent, error, output)
+    }
+    replica.inFlight += 1
+    const { client } = replica
+    const call = client.makeUnaryRequest(prepared.path, asIs, asIs, bytes, metadata, options, onEnd)
+    this.#running.add(call)
+    return true
+  }
+
+  #end(sent: Sent, error: ServiceError | null, output?: Buffer): void {
+    if (error)
+      return this.#failed(sent, classify(callError(error), sent.prepared.contract, sent.address))
+    const bytes = output ?? Buffer.alloc(0)
+    const problem = sent.prepared.check(bytes)
+    if (problem && !(problem instanceof Promise)) return this.#failed(sent, { failure: problem })
+    const { request, service, leftMs } = sent
+    service.lane.ended(request, { ending: 'answered', leftMs })
+    if (!problem) return this.#done(sent, bytes)
+    void problem.then((found) =>
+      found ? this.#fail(sent, { failure: found }) : this.#done(sent, bytes),
+    )
+  }
+
+  #done({ request, startedMs, address }: Sent, output: Buffer): void {
+    const timing = this.#timing(startedMs, address)
+    this.#desk.settle(request.effectKey, { kind: 'done', output, timing })
+  }
+
+  /** A failure that the lane must hear of; it may take the call back. */
+  #failed(sent: Sent, failed: Failed): void {
+    const { request, service, leftMs } = sent
+    const ending = endingOf(failed.failure.class)
+    if (service.lane.ended(request, { ending, leftMs, retryAfterMs: failed.retryAfterMs })) return
+    this.#fail(sent, failed)
+  }
+
+  #fail({ request, startedMs, address }: Sent, failed: Failed): void {
+    failed.failure.replica = address
+    const timing = this.#timing(startedMs, address)
+    this.#desk.settle(request.effectKey, { kind: 'failed', ...failed, timing })
+  }
+
+  /** A call that never left. */
+  #refuse(request: CallRequest, failed: Failed): void {
+    const timing = this.#timing(this.#options.clock.nowMs(), '')
+    after(0, () => this.#desk.settle(request.effectKey, { kind: 'failed', ...failed, timing }))
+  }
+
+  #timing(startedMs: number, replica: string): Outcome['timing'] {
+    return { startedMs, endedMs: this.#options.clock.nowMs(), replica }
+  }
+
+  #prepared(method: DescMethod): Prepared {
+    const known = this.#methods.get(method)
+    if (known) return known
+    const prepared = {
+      path: `/${method.parent.typeName}/${method.name}`,
+      contract: errorContract(method),
+      check: responseCheck(method, this.#files),
+    }
+    this.#methods.set(method, prepared)
+    return prepared
+  }
+
+  #serviceOf(desc: DescService): Service {
+    const known = this.#services.get(desc.typeName)
+    if (known) return known
+    const targets = this.#options.services.get(desc.typeName)
+    if (targets === undefined || targets.length === 0)
+      throw new Error(`${desc.typeName} has no address: add it to WELLSPRING_SERVICES`)
+    const { logger } = this.#options
+    const start = (service: Service, request: CallRequest): boolean => this.#start(service, request)
+    const service = openService({ desc, targets, limits: this.#limits, logger, start })
+    this.#services.set(desc.typeName, service)
+    return service
+  }
+
+  async check({ steps }: Pipeline): Promise<void> {
+    const problems: string[] = []
+    const services = [...new Set(steps.map((step) => step.method.parent))].flatMap((desc) => {
+      if (this.#options.services.has(desc.typeName)) return [this.#serviceOf(desc)]
+      problems.push(`${desc.typeName} has no address: add it to WELLSPRING_SERVICES`)
+      return []
+    })
+    const replicas = services.flatMap((service) => service.replicas)
+    await Promise.all(replicas.map((replica) => replica.firstCheck))
+    for (const { state, problem } of replicas) if (state === 'DIFFERS') problems.push(problem)
+    if (problems.length > 0) throw new Error(`cannot start:\n- ${problems.join('\n- ')}`)
+  }
+
+  status(): MessageInitShape<typeof ServiceStatusSchema>[] {
+    return [...this.#services.values()].flatMap(statusOf)
+  }
+
+  knows(effectKey: string, attempt?: number): boolean {
+    return this.#desk.knows(effectKey, attempt)
+  }
+
+  release(effectKey: string): void {
+    this.#desk.release(effectKey)
+  }
+
+  detach(task: number): void {
+    this.#desk.detach(task)
+  }
+
+  close(): Promise<void> {
+    this.#desk.close()
+    for (const service of this.#services.values()) service.close()
+    for (const call of this.#running) call.cancel()
+    return Promise.resolve()
+  }
+}
+
+/** The request's bytes, or why it has none: a binding gave what the contract cannot carry. */
+function encode({ step, request }: CallRequest): Buffer | Failed {
+  try {
+    const bytes = toBinary(step.method.input, request)
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  } catch (error) {
+    const message = `the request is no ${step.method.input.typeName}: ${String(error)}`
+    const failure = {
+      class: ErrorClass.PERMANENT,
+      reason: 'BAD_REQUEST',
+      hint: 'check the pipeline',
+    }
+    return { failure: failureOf({ ...failure, message }) }
+  }
+}
+
+function callError({ code, details, metadata }: ServiceError): Parameters<typeof classify>[0] {
+  const [status] = metadata.get('grpc-status-details-bin')
+  return { code, details, status: status instanceof Uint8Array ? status : undefined }
+}
+
+function endingOf(errorClass: ErrorClass): Ending {
+  switch (errorClass) {
+    case ErrorClass.OVERLOADED:
+      return 'overloaded'
+    case ErrorClass.PERMANENT:
+      return 'permanent'
+    case ErrorClass.POISON:
+      return 'answered'
+    case ErrorClass.RETRYABLE:
+    case ErrorClass.AMBIGUOUS:
+    case ErrorClass.UNSPECIFIED:
+      return 'other'
+  }
+  return 'other'
+}
+
+const asIs = (bytes: Buffer): Buffer => bytes
+
+function after(delayMs: number, run: () => void): void {
+  if (delayMs === 0) queueMicrotask(run)
+  else setTimeout(run, delayMs).unref()
+}
