@@ -8,7 +8,7 @@ import { ErrorClassSchema } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ClosedBySchema, Verdict, VerdictSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { levelOf, parentOf, traceId } from './ids.ts'
-import { imageOf, lifeOf } from './life.ts'
+import { imageOf, lifeOf, membersOf } from './life.ts'
 import { nextOf } from './next.ts'
 import type { State } from './standing.ts'
 import { groupOf, isPlanned, knownHoles, runsOf, stateOf } from './standing.ts'
@@ -20,6 +20,8 @@ import { wordOf } from './word.ts'
 
 /** Holes named in the notes. */
 const HOLES_NAMED_MAX = 10
+/** Holes counted per member. */
+const HOLES_COUNTED_MAX = 1_000
 
 /** Explains an entity that has state or is planned; undefined for any other. Throws on what is no entity key. */
 export function explain(task: Task, key: string, nowMs: number): ExplainResponse | undefined {
@@ -95,7 +97,11 @@ function siblingNotes(task: Task, key: string): string[] {
 
 function groupNotes(task: Task, key: string): string[] {
   const close = groupOf(task, key)?.close
-  const holes = knownHoles(task, key, 1_000)
+  const plate = task.plates.get(key)
+  // Its counters spare the look at all that is below a large plate.
+  const isWhole = plate && plate.failed + plate.missing + plate.parked === 0
+  const members = isWhole ? [] : membersOf(task, key)
+  const holes = members.flatMap((member) => knownHoles(task, member, HOLES_COUNTED_MAX))
   const named = holes.slice(0, HOLES_NAMED_MAX).map(({ entity, reason, step }) => {
     const at = step ? ` at ${step}` : ''
     return `hole: ${entity} (${reason}${at})`

@@ -5,6 +5,7 @@ import { imageIn, imageName } from './context.ts'
 import { levelOf, parentOf, parseEntity } from './ids.ts'
 import type { Task } from './state.ts'
 import type { Life } from './timeline.ts'
+import { traceNumber } from './timeline.ts'
 
 /** The life of an entity; undefined if the task has no state of it. Throws on what is no entity key. */
 export function lifeOf(task: Task, key: string): Life | undefined {
@@ -28,6 +29,17 @@ export function lifeOf(task: Task, key: string): Life | undefined {
       return { firstMs, runs: plate.runs, close: plate.close }
     }
   }
+}
+
+/** Which of its traces an entity is in now, without a look at its members; undefined without state. */
+export function traceNumberOf(task: Task, key: string): number | undefined {
+  const { sites, wells, plates } = task
+  if (levelOf(key) === Level.IMAGE) {
+    const image = imageOf(task, key)
+    return image && traceNumber(image)
+  }
+  const group = sites.get(key) ?? wells.get(key) ?? plates.get(key)
+  return group && traceNumber(group)
 }
 
 /** The image of an image key, if it arrived. */

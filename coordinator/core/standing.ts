@@ -83,20 +83,18 @@ function isGivenUp(task: Task, key: string): boolean {
 }
 
 /**
- * The holes at all levels at and below a group, at most `max`: members given up, and members that failed. What is below
- * a hole that never arrived is not listed.
+ * The holes at and below an entity, at most `max`: what was given up, and what failed. What is below a hole that never
+ * arrived is not listed.
  */
 export function knownHoles(task: Task, key: string, max: number): Hole[] {
-  const holes: Hole[] = []
-  const visit = (group: string): void => {
-    for (const member of membersOf(task, group)) {
-      if (holes.length >= max) return
-      const hole = holeOf(task, member)
-      if (hole) holes.push(hole)
-      if (hole?.reason !== NEVER_ARRIVED && levelOf(member) !== Level.IMAGE) visit(member)
-    }
+  if (max <= 0) return []
+  const own = holeOf(task, key)
+  const holes = own ? [own] : []
+  if (own?.reason === NEVER_ARRIVED || levelOf(key) === Level.IMAGE) return holes
+  for (const member of membersOf(task, key)) {
+    if (holes.length >= max) break
+    holes.push(...knownHoles(task, member, max - holes.length))
   }
-  visit(key)
   return holes
 }
 

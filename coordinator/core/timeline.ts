@@ -35,7 +35,7 @@ export type Life = {
 }
 
 /** Which of its traces a life is in now: revision of the close, or highest generation of an image's runs. */
-export function traceNumber(life: Pick<Life, 'runs' | 'close'>): number {
+export function traceNumber(life: Pick<Life, 'runs'> & { close?: Close | undefined }): number {
   if (life.close) return Math.max(1, life.close.revision)
   return life.runs.reduce((highest, run) => Math.max(highest, run.generation), 1)
 }

@@ -15,16 +15,15 @@ import {
   WellViewSchema,
 } from '#proto/wellspring/control/v1/control_pb.ts'
 import type { Attempt, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { RunState, RunStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
 import { EntityStatusSchema, Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import { worse } from './bands.ts'
-import { hex, parseEntity, plateOf } from './ids.ts'
+import { hex, levelOf, parseEntity, plateOf } from './ids.ts'
 import { membersOf } from './life.ts'
 import { groupOf, knownHoles, runsOf } from './standing.ts'
 import type { Task } from './state.ts'
 import { wordOf } from './word.ts'
-import { RunStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 
 /** Holes listed in a plate's view. */
 const HOLES_MAX = 1_000
@@ -79,12 +78,29 @@ function groupStatus(task: Task, key: string, nowMs: number) {
 
 /** A plate with its wells in the plan's order, its own runs, and its holes at all levels (at most 1,000). */
 export function plateView(task: Task, key: string, nowMs: number): GetPlateResponse {
-  return create(GetPlateResponseSchema, {
+  const parts = plateViewParts(task, key, nowMs)
+  for (;;) {
+    const next = parts.next()
+    if (next.done) return next.value
+  }
+}
+
+/** plateView, well by well: a large plate takes a while, and whoever drives this has other things to do. */
+export function* plateViewParts(
+  task: Task,
+  key: string,
+  nowMs: number,
+): Generator<undefined, GetPlateResponse> {
+  const view = create(GetPlateResponseSchema, {
     status: plateStatus(task, key, nowMs),
-    wells: membersOf(task, key).map((well) => wellView(task, well, nowMs)),
     runs: runViews(task, key, nowMs),
-    holes: knownHoles(task, key, HOLES_MAX),
   })
+  for (const well of membersOf(task, key)) {
+    view.wells.push(wellView(task, well, nowMs))
+    view.holes.push(...knownHoles(task, well, HOLES_MAX - view.holes.length))
+    yield
+  }
+  return view
 }
 
 /** A well with the worst verdict of its images, its sites and itself. */
@@ -162,10 +178,15 @@ export function verdictOf(runs: readonly StepRun[]): Verdict {
  * 0 where no step counts.
  */
 export function objectsOf(task: Task, key: string): number {
-  for (const run of runsOf(task, key) ?? []) {
-    const output = task.pipeline.steps[run.step]?.method.output
-    if (!output?.field['nucleiCount'] || run.revision === 0) continue
-    const { nucleiCount } = fromBinary(output, run.output) as { nucleiCount?: unknown }
+  const level = levelOf(key)
+  const counting = task.pipeline.steps.filter(
+    (step) => step.policy.level <= level && step.method.output.field['nucleiCount'],
+  )
+  if (counting.length === 0) return 0
+  for (const { index, method } of counting) {
+    const run = runsOf(task, key)?.find((one) => one.step === index && one.revision > 0)
+    if (!run) continue
+    const { nucleiCount } = fromBinary(method.output, run.output) as { nucleiCount?: unknown }
     return typeof nucleiCount === 'number' ? nucleiCount : 0
   }
   if (!groupOf(task, key)) return 0

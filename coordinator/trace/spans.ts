@@ -12,7 +12,7 @@ import type { Attempt, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { RunState, RunStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ClosedBySchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { levelOf, parseEntity, spanId, traceId } from '../core/ids.ts'
-import { imageOf, lifeOf, membersOf } from '../core/life.ts'
+import { imageOf, lifeOf, membersOf, traceNumberOf } from '../core/life.ts'
 import type { Pipeline } from '../core/pipeline.ts'
 import type { Task } from '../core/state.ts'
 import type { Interval, Life, RunTime } from '../core/timeline.ts'
@@ -40,8 +40,9 @@ export type Traced = {
     readonly uri?: string
     /** Of an image: traceparent of the record that announced it. */
     readonly originTraceparent?: string
-    /** Of a group: trace ids of its members, hex. */
+    /** Of a group: trace ids of its first 128 members, hex, and how many more members it has. */
     readonly memberTraces?: readonly string[]
+    readonly linksLeftOut?: number
   }
 }
 
@@ -73,11 +74,13 @@ export function tracedOf(task: Task, entity: string): Traced | undefined {
     const uri = image?.artifact?.uri ?? ''
     return { ...base, view: { ...life, uri, originTraceparent: image?.originTraceparent ?? '' } }
   }
-  const memberTraces = membersOf(task, entity).flatMap((member) => {
-    const of = lifeOf(task, member)
-    return of ? [entityTrace(application, member, of)] : []
+  const members = membersOf(task, entity)
+  const memberTraces = members.slice(0, limits.linksMax).flatMap((member) => {
+    const n = traceNumberOf(task, member)
+    return n === undefined ? [] : [traceId(application, member, n)]
   })
-  return { ...base, view: { ...life, memberTraces } }
+  const linksLeftOut = members.length - limits.linksMax
+  return { ...base, view: { ...life, memberTraces, linksLeftOut } }
 }
 
 /** Trace id of an entity's latest trace, 32 hex digits. */
@@ -190,10 +193,10 @@ function rootPart(traced: Traced, runs: readonly RunTime[]): Omit<Part, 'fromMs'
       'wellspring.closed_by': view.close && wordOf(ClosedBySchema, view.close.closedBy),
       'wellspring.members.expected': view.close?.expected,
       'wellspring.members.done': view.close?.done,
-      'wellspring.members.links_left_out': beyond(members.length, limits.linksMax),
+      'wellspring.members.links_left_out': beyond(view.linksLeftOut ?? 0, 0),
       'wellspring.steps.left_out': beyond(runs.length, limits.runsMax),
     },
-    links: [...(origin ? [origin] : []), ...members.slice(0, limits.linksMax).map(rootLink)],
+    links: [...(origin ? [origin] : []), ...members.map(rootLink)],
     status: parked ? failedStatus(parked.run.failure) : okStatus,
   }
 }
