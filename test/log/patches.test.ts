@@ -10,7 +10,7 @@ import { after, before, test } from 'node:test'
 import type { ITopicConfig, Kafka, logCreator } from 'kafkajs'
 import { brokerForTests } from '../../dev/broker.ts'
 import { fetchJars, findJava } from '../../dev/broker/java.ts'
-import { kafkaLogCreator } from '../../coordinator/log/logger.ts'
+import { kafkaLogCreator } from '../../coordinator/log/kafkajs-log.ts'
 import { withLastOffset } from '../../coordinator/log/patched.ts'
 import type { AbortedTransaction, Batch, Message } from '../../coordinator/log/patched.ts'
 import {

@@ -1,12 +1,6 @@
 // kafkajs's log in the form of ours.
 import type { LogEntry, logCreator } from 'kafkajs'
-
-/** Takes one line of log. */
-export type Logger = (
-  level: 'warn' | 'error',
-  message: string,
-  fields: Readonly<Record<string, unknown>>,
-) => void
+import type { Logger } from '../logger.ts'
 
 const errorLevel = 1
 const warnLevel = 2

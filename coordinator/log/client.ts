@@ -1,0 +1,187 @@
+// Plain use of the topics, without tasks: for the command line, the ingest and tests.
+import type { Kafka, Producer } from 'kafkajs'
+import { taskOf } from '../core/ids.ts'
+import { bounded, createKafka, toLogError } from './connection.ts'
+import type { ConnectionOptions } from './connection.ts'
+import { openReader } from './fetch.ts'
+import type { Reader, TopicName } from './fetch.ts'
+import { kafkajs } from './patches.ts'
+import { LogError } from './port.ts'
+import type { LogRecord } from './port.ts'
+
+const limits = { sendsMax: 5, sendBytesMax: 500_000, closeMs: 2_000 } as const
+
+export type OutgoingRecord = {
+  readonly topic: TopicName
+  readonly key: string
+  /** null: a tombstone. */
+  readonly value: Uint8Array | null
+  readonly headers: Readonly<Record<string, string>>
+  /** Default: the one the Java client would choose, murmur2(key) mod partitions. */
+  readonly partition?: number
+}
+
+export interface Client {
+  /**
+   * Writes records, in order, outside any transaction; resolves when all replicas have them. A send that fails is
+   * repeated up to 5 times, so a record may be there twice; rejects with LogError.
+   */
+  produce(records: readonly OutgoingRecord[]): Promise<void>
+  /** All committed records of a topic up to its end at the time of the call; in order within a partition. */
+  readAll(topic: TopicName): AsyncGenerator<LogRecord>
+  /** Records of a topic from its start, or from its end, until the signal. */
+  follow(
+    topic: TopicName,
+    options: { readonly from: 'start' | 'end'; readonly signal: AbortSignal },
+  ): AsyncGenerator<LogRecord>
+  close(): Promise<void>
+}
+
+export type ClientOptions = ConnectionOptions & { readonly topicPrefix: string }
+
+/** Sockets are opened at first use. */
+export function openClient(options: ClientOptions): Client {
+  const kafka = createKafka(options)
+  const reader = openReader(kafka, options.topicPrefix)
+  const sender = createSender(kafka, reader, options.topicPrefix)
+  return {
+    produce: (records) => sender.produce(records),
+    async *readAll(topic) {
+      const { positions, ends } = await range(reader, topic)
+      while (positions.size > 0) {
+        for (const { partition, records, next } of await reader.fetch(topic, positions)) {
+          const end = ends.get(partition) ?? 0
+          for (const record of records) if (record.offset < end) yield record
+          if (next >= end) positions.delete(partition)
+          else positions.set(partition, next)
+        }
+      }
+    },
+    async *follow(topic, { from, signal }) {
+      const { positions, ends } = await range(reader, topic)
+      const at =
+        from === 'end'
+          ? ends
+          : new Map([...ends.keys()].map((one) => [one, positions.get(one) ?? ends.get(one) ?? 0]))
+      while (!signal.aborted) {
+        for (const { partition, records, next } of await reader.fetch(topic, at)) {
+          yield* records
+          at.set(partition, next)
+        }
+      }
+    },
+    async close() {
+      await sender.close()
+      await bounded(reader.close(), limits.closeMs)
+    },
+  }
+}
+
+/** Where reading starts, for partitions that hold anything, and where each ends. */
+async function range(
+  reader: Reader,
+  topic: TopicName,
+): Promise<{ positions: Map<number, number>; ends: Map<number, number> }> {
+  const count = await reader.partitions(topic)
+  if (count === 0)
+    throw new LogError(
+      'fatal',
+      `There is no topic ${topic}: start the coordinator, or check the topic prefix`,
+    )
+  const offsets = await reader.offsets(
+    topic,
+    Array.from({ length: count }, (_, index) => index),
+    'committed',
+  )
+  const filled = [...offsets].filter(([, { low, high }]) => low < high)
+  return {
+    positions: new Map(filled.map(([partition, { low }]) => [partition, low])),
+    ends: new Map([...offsets].map(([partition, { high }]) => [partition, high])),
+  }
+}
+
+/** One producer with one send in flight: kafkajs mixes up concurrent ones (K2), and loses records on a retry (K1). */
+function createSender(kafka: Kafka, reader: Reader, topicPrefix: string) {
+  const producer: Producer = kafka.producer({
+    allowAutoTopicCreation: false,
+    maxInFlightRequests: 1,
+    createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+    retry: { retries: 0 },
+  })
+  let connected: Promise<void> | undefined
+  let last: Promise<void> = Promise.resolve()
+
+  const send = async (records: readonly OutgoingRecord[]): Promise<void> => {
+    const topics = new Map<string, { topic: string; messages: object[] }>()
+    for (const { topic, key, value, headers, partition } of records) {
+      const entry = topics.get(topic) ?? { topic: topicPrefix + topic, messages: [] }
+      topics.set(topic, entry)
+      const to = partition ?? taskOf(key, await partitions(topic))
+      entry.messages.push({
+        key,
+        value: value === null ? null : Buffer.from(value),
+        headers: { ...headers },
+        partition: to,
+      })
+    }
+    const topicMessages = [...topics.values()] as {
+      topic: string
+      messages: { value: Buffer | null }[]
+    }[]
+    for (let tries = 1; ; tries += 1) {
+      try {
+        connected ??= producer.connect()
+        await connected
+        await producer.sendBatch({ acks: -1, topicMessages })
+        return
+      } catch (error) {
+        if (tries === limits.sendsMax)
+          throw toLogError(error, `Cannot write ${records.length} records`)
+        connected = undefined
+      }
+    }
+  }
+
+  const counts = new Map<TopicName, number>()
+  const partitions = async (topic: TopicName): Promise<number> => {
+    const count = counts.get(topic) ?? (await reader.partitions(topic))
+    if (count === 0)
+      throw new LogError(
+        'fatal',
+        `There is no topic ${topicPrefix}${topic}: start the coordinator, or check the topic prefix`,
+      )
+    counts.set(topic, count)
+    return count
+  }
+
+  return {
+    produce(records: readonly OutgoingRecord[]): Promise<void> {
+      const sending = last.then(async () => {
+        for (const part of parts(records)) await send(part)
+      })
+      last = sending.catch(() => {})
+      return sending
+    },
+    async close() {
+      await last
+      if (connected !== undefined) await bounded(producer.disconnect(), limits.closeMs)
+    },
+  }
+}
+
+/** Batches the broker takes. */
+function* parts(records: readonly OutgoingRecord[]): Generator<OutgoingRecord[]> {
+  let part: OutgoingRecord[] = []
+  let bytes = 0
+  for (const record of records) {
+    const size = record.key.length + (record.value?.byteLength ?? 0)
+    if (part.length > 0 && bytes + size > limits.sendBytesMax) {
+      yield part
+      part = []
+      bytes = 0
+    }
+    part.push(record)
+    bytes += size
+  }
+  if (part.length > 0) yield part
+}

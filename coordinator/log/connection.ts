@@ -1,0 +1,69 @@
+// How every part of this room talks to Kafka: one configured client, and the error codes it answers with.
+import type { Kafka } from 'kafkajs'
+import type { Logger } from '../logger.ts'
+import { kafkaLogCreator } from './kafkajs-log.ts'
+import { kafkajs } from './patches.ts'
+import { asLogError, LogError } from './port.ts'
+
+const limits = {
+  connectMs: 3_000,
+  requestMs: 15_000,
+  retryFirstMs: 50,
+  retryMaxMs: 1_000,
+  retriesMax: 8,
+} as const
+
+const invalidProducerEpoch = 47
+const producerFenced = 90
+
+export type ConnectionOptions = {
+  /** `host:port` of some brokers. */
+  readonly brokers: readonly string[]
+  readonly clientId?: string
+  readonly logger?: Logger
+}
+
+/** A client; sockets are opened by what is made from it. */
+export function createKafka(options: ConnectionOptions): Kafka {
+  return new kafkajs.Kafka({
+    brokers: [...options.brokers],
+    clientId: options.clientId ?? 'wellspring',
+    connectionTimeout: limits.connectMs,
+    requestTimeout: limits.requestMs,
+    retry: {
+      initialRetryTime: limits.retryFirstMs,
+      maxRetryTime: limits.retryMaxMs,
+      retries: limits.retriesMax,
+    },
+    logLevel: options.logger === undefined ? kafkajs.logLevel.NOTHING : kafkajs.logLevel.WARN,
+    ...(options.logger === undefined ? {} : { logCreator: kafkaLogCreator(options.logger) }),
+  })
+}
+
+/** What a failed request means: fenced when a newer writer owns the id, otherwise unknown. */
+export function toLogError(error: unknown, doing: string): LogError {
+  if (error instanceof LogError) return error
+  const code = codeOf(error)
+  const kind = code === invalidProducerEpoch || code === producerFenced ? 'fenced' : 'unknown'
+  return new LogError(kind, `${doing}: ${asLogError(error).message}`, { cause: error })
+}
+
+/** Resolves after `ms` at the latest, whatever becomes of the work. */
+export async function bounded(work: Promise<unknown>, ms: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, ms)
+  work.then(
+    () => resolve(),
+    () => resolve(),
+  )
+  await promise
+  clearTimeout(timer)
+}
+
+/** Kafka's error code, also of a wrapped error. */
+function codeOf(error: unknown): number | undefined {
+  for (let one = error, depth = 0; one instanceof Error && depth < 8; one = one.cause, depth++) {
+    if ('code' in one && typeof one.code === 'number') return one.code
+  }
+  return undefined
+}
