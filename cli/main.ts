@@ -1,0 +1,206 @@
+// npx wellspring: the verbs, their flags and their exit codes.
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { parseChannels } from '../ingest/channels.ts'
+import { COMPLETENESS } from '../ingest/plan.ts'
+import { messageOf } from '../ingest/resolve.ts'
+import { deadLetters } from './dead-letters.ts'
+import { CliError, EXIT, EXIT_HELP } from './exit.ts'
+import type { IngestFlags } from './ingest.ts'
+import { ingest } from './ingest.ts'
+import type { Format } from './output.ts'
+import { FORMATS, say } from './output.ts'
+import { plate, plates, well } from './plates.ts'
+import type { RedriveFlags } from './redrive.ts'
+import { redrive } from './redrive.ts'
+import type { ResultFlags } from './results.ts'
+import { results } from './results.ts'
+import type { Where } from './selection.ts'
+import { parseWhere } from './selection.ts'
+import { verify } from './verify.ts'
+import { why } from './why.ts'
+
+async function run(argv: readonly string[]): Promise<number> {
+  // A reader that has seen enough ("| head") ends the command quietly.
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(EXIT.ok)
+    })
+  process.on('SIGINT', () => process.exit(EXIT.interrupted))
+  try {
+    await program().parseAsync(argv)
+    return EXIT.ok
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
+    say(`wellspring: ${messageOf(error)}`)
+    return error instanceof CliError ? error.exit : EXIT.failed
+  }
+}
+
+function program(): Command {
+  const wellspring = new Command('wellspring')
+    .description('Ingest plates, look at them, and check that every result is there exactly once.')
+    .showHelpAfterError('(wellspring --help lists the verbs)')
+    .addHelpText('after', EXIT_HELP)
+    .exitOverride()
+  addIngest(wellspring)
+  addLooks(wellspring)
+  addRecords(wellspring)
+  addRedrive(wellspring)
+  return wellspring
+}
+
+function verb(parent: Command, usage: string, description: string): Command {
+  return parent
+    .command(usage)
+    .description(description)
+    .addOption(
+      new Option('-o, --output <form>', 'how data is printed').choices(FORMATS).default('text'),
+    )
+}
+
+const withBrokers = (command: Command): Command =>
+  command.option(
+    '--brokers <list>',
+    'Kafka brokers, host:port,… (default KAFKA_BROKERS, npm start)',
+  )
+const withAddress = (command: Command): Command =>
+  command.option('--address <url>', 'coordinator (default WELLSPRING_CONTROL, npm start)')
+
+type IngestOptions = Omit<IngestFlags, 'completeness'> & {
+  readonly quorum: number
+  readonly quorumAfter: number
+  readonly deadline: number
+}
+
+function addIngest(parent: Command): void {
+  const { quorum, quorumAfterMs, deadlineMs } = COMPLETENESS
+  withBrokers(
+    verb(parent, 'ingest', 'announce the plates of an ImageXpress folder or a CSV manifest'),
+  )
+    .argument('<path>', 'folder, or .csv: path,plate,well,site,channel or CellProfiler LoadData')
+    .requiredOption('--experiment <name>', 'experiment that the plates belong to')
+    .option('--root <dir>', 'where relative paths of a CSV start (default: its folder)')
+    .option('--plate <barcode>', 'plate of images that do not tell theirs')
+    .option('--acquisition <name>', 'which imaging of the plate this is (default: a1)')
+    .option(
+      '--channels <kinds>',
+      'what channels show: w1=nuclei,w2=fluorescence,w3=brightfield',
+      channels,
+    )
+    .option('--detector-ceiling <grey>', 'grey level at which the detector saturates', whole)
+    .option(
+      '--quorum <share>',
+      'share of members that is enough after --quorum-after',
+      share,
+      quorum,
+    )
+    .option(
+      '--quorum-after <time>',
+      'quiet time before the quorum is enough',
+      duration,
+      quorumAfterMs,
+    )
+    .option(
+      '--deadline <time>',
+      'quiet time before a level closes with its holes',
+      duration,
+      deadlineMs,
+    )
+    .option('--dry-run', 'show what would be announced', false)
+    .action(async (path: string, options: IngestOptions) => {
+      const { quorum: enough, quorumAfter, deadline, ...flags } = options
+      const completeness = { quorum: enough, quorumAfterMs: quorumAfter, deadlineMs: deadline }
+      await ingest(path, { ...flags, completeness })
+    })
+}
+
+type Flags = { readonly output: Format; readonly address?: string; readonly brokers?: string }
+
+function addLooks(parent: Command): void {
+  withAddress(verb(parent, 'plates', 'all plates with their counts')).action((flags: Flags) =>
+    plates(flags),
+  )
+  withAddress(verb(parent, 'plate', 'one plate: heat map, verdict, holes by name'))
+    .argument('<plate>', 'entity key, or any part of it that is unambiguous')
+    .option('--time-point <t>', 'time point to draw (default: the first)', whole)
+    .action((name: string, flags: Flags & { timePoint?: number }) => plate(name, flags))
+  withAddress(verb(parent, 'well', 'one well: its counts, its steps, what is missing in it'))
+    .argument('<well>', 'PLATE/WELL, or an entity key')
+    .action((name: string, flags: Flags) => well(name, flags))
+  withAddress(verb(parent, 'why', 'state, time, attempts and next step of one entity'))
+    .argument('<about>', 'entity key or part of it, image file name, URI, or trace id')
+    .action((about: string, flags: Flags) => why(about, flags))
+}
+
+function addRecords(parent: Command): void {
+  withBrokers(verb(parent, 'results', 'what the steps measured'))
+    .argument('[entity]', 'only at or below this entity', '')
+    .option('--step <name>', 'only this step')
+    .option('--closes', 'closes of sites, wells and plates too', false)
+    .option('--all-revisions', 'superseded revisions too', false)
+    .action((within: string, flags: ResultFlags) => results(within, flags))
+  withBrokers(verb(parent, 'dead-letters', 'what was set aside, by cause'))
+    .argument('[entity]', 'only at or below this entity', '')
+    .option(
+      '--where <fields>',
+      'only step=…,reason=…,class=…,level=…,plate=…,well=…',
+      parseWhere,
+      noWhere,
+    )
+    .action((within: string, flags: Flags & { where: Where }) => deadLetters(within, flags))
+  withBrokers(verb(parent, 'verify', 'audit the topics: every planned step run ends exactly once'))
+    .argument('[entity]', 'only at or below this entity key', '')
+    .option('--wait <time>', 'go on looking until clean, so long at most', duration, 0)
+    .action((within: string, flags: Flags & { wait: number }) =>
+      verify(within, { ...flags, waitMs: flags.wait }),
+    )
+}
+
+const noWhere: Where = new Map()
+
+function addRedrive(parent: Command): void {
+  withBrokers(verb(parent, 'redrive', 'try parked step runs again'))
+    .argument('[entity]', 'only at or below this entity', '')
+    .option(
+      '--where <fields>',
+      'only step=…,reason=…,class=…,level=…,plate=…,well=…',
+      parseWhere,
+      noWhere,
+    )
+    .option('--reason <text>', 'why, for the record', '')
+    .option('--dry-run', 'show what would be redriven', false)
+    .option('-y, --yes', 'do not ask', false)
+    .action((within: string, flags: RedriveFlags) => redrive(within, flags))
+}
+
+function channels(text: string): ReturnType<typeof parseChannels> {
+  try {
+    return parseChannels(text)
+  } catch (error) {
+    throw new InvalidArgumentError(messageOf(error))
+  }
+}
+
+function whole(text: string): number {
+  if (/^[0-9]{1,9}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('want a whole number')
+}
+
+function share(text: string): number {
+  const value = Number(text)
+  if (text !== '' && value >= 0 && value <= 1) return value
+  throw new InvalidArgumentError('want a share from 0 to 1')
+}
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
+
+/** "90s", "500ms", "2m", "1h" in milliseconds. */
+function duration(text: string): number {
+  const match = /^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$/.exec(text)
+  if (match) return Math.round(Number(match[1]) * (UNITS[match[2] ?? ''] ?? 0))
+  throw new InvalidArgumentError('want a time such as 500ms, 90s, 2m or 1h')
+}
+
+const exit = await run(process.argv)
+// Sockets of a broker that is away must not keep the command alive; what was printed must be out.
+process.stdout.write('', () => process.exit(exit))

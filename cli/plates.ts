@@ -1,0 +1,155 @@
+// plates, plate, well: what the coordinator knows of plates, as tables and as a heat map.
+import type { GetPlateResponse } from '#proto/wellspring/control/v1/control_pb.ts'
+import {
+  ExplainResponseSchema,
+  GetPlateResponseSchema,
+} from '#proto/wellspring/control/v1/control_pb.ts'
+import type { EntityStatus, Hole } from '#proto/wellspring/record/v1/output_pb.ts'
+import { ClosedBy, EntityStatusSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import { parseEntity, plateOf, wellName } from '../coordinator/core/ids.ts'
+import { ask } from './control.ts'
+import type { WhereFlags } from './environment.ts'
+import { CliError, EXIT } from './exit.ts'
+import { heatMap, timePointOf } from './heatmap.ts'
+import type { Format, Look } from './output.ts'
+import { jsonOf, lookOf, say, showList, showOne, table } from './output.ts'
+import { closedWord, verdictWord } from './states.ts'
+import { explain, explainText, quoted } from './why.ts'
+
+type Flags = WhereFlags & { readonly output: Format }
+
+const holesShownMax = 12
+
+/** All plates, one a line. */
+export async function plates(flags: Flags): Promise<void> {
+  const found: EntityStatus[] = []
+  for (let pageToken = ''; ;) {
+    const page = await ask(flags, (control) => control.listPlates({ pageToken }))
+    found.push(...page.plates)
+    pageToken = page.nextPageToken
+    if (pageToken === '') break
+  }
+  const items = found.map((status) => jsonOf(EntityStatusSchema, status))
+  showList(flags.output, items, () => platesText(found))
+  if (found.length === 0 && flags.output === 'text')
+    say('no plates yet: wellspring ingest DIR --experiment NAME')
+}
+
+export function platesText(found: readonly EntityStatus[]): string {
+  if (found.length === 0) return ''
+  return table([
+    ['PLATE', 'EXPECTED', 'ARRIVED', 'DONE', 'FAILED', 'MISSING', 'PARKED', 'STATE', 'VERDICT'],
+    ...found.map((status) => [
+      status.entity,
+      status.expected,
+      status.arrived,
+      status.done,
+      status.failed,
+      status.missing,
+      status.parked,
+      closedWord(status.closedBy),
+      verdictWord(status.verdict),
+    ]),
+  ])
+}
+
+/** One plate: counts, heat map, verdict, holes by name, and what to type next. */
+export async function plate(name: string, flags: Flags & { timePoint?: number }): Promise<void> {
+  const found = await ask(flags, (control) => control.getPlate({ plate: name }))
+  showOne(flags.output, jsonOf(GetPlateResponseSchema, found), () =>
+    plateText(found, lookOf(), flags.timePoint),
+  )
+}
+
+export function plateText(found: GetPlateResponse, look: Look, timePoint?: number): string {
+  const { status, wells, runs, holes } = found
+  const times = [...new Set(wells.map(timePointOf))].sort((a, b) => a - b)
+  const time = timePoint ?? times[0] ?? 0
+  const shown = wells.filter((view) => timePointOf(view) === time)
+  const lines = [
+    `${status?.entity ?? ''}  ${status ? closedWord(status.closedBy) : ''}${status?.revision ? `, revision ${status.revision}` : ''}`,
+  ]
+  if (status) lines.push(countsText(status))
+  if (times.length > 1)
+    lines.push(`time point ${time} of ${times.join(', ')} (--time-point shows another)`)
+  if (shown.length > 0) lines.push(heatMap(shown, look))
+  lines.push(`verdict  ${verdictWord(status?.verdict ?? 0)}`)
+  for (const run of runs)
+    if (run.failure)
+      lines.push(`${run.step}  ${run.state}  ${run.failure.reason}: ${run.failure.message}`)
+  lines.push(...holeLines(holes), `next: ${nextCommand(found)}`)
+  return lines.join('\n')
+}
+
+function countsText(status: EntityStatus): string {
+  const { expected, arrived, done, failed, missing, duplicate, parked, objects } = status
+  const share = expected > 0 ? ` (${((100 * arrived) / expected).toFixed(1)}%)` : ''
+  return [
+    expected > 0 ? `expected ${expected}` : 'no plan yet',
+    `arrived ${arrived}${share}`,
+    `done ${done}`,
+    `failed ${failed}`,
+    `missing ${missing}`,
+    `parked ${parked}`,
+    ...(duplicate > 0 ? [`duplicate ${duplicate}`] : []),
+    ...(objects > 0 ? [`nuclei ${objects}`] : []),
+  ].join('   ')
+}
+
+function holeLines(holes: readonly Hole[]): string[] {
+  const lines = holes
+    .slice(0, holesShownMax)
+    .map(
+      ({ entity, reason, step }) =>
+        `hole  ${entity}  ${reason}${step === '' ? '' : `  at ${step}`}`,
+    )
+  if (holes.length > holesShownMax)
+    lines.push(`      … and ${holes.length - holesShownMax} more (-o json lists them)`)
+  return lines
+}
+
+function nextCommand({ status, holes }: GetPlateResponse): string {
+  const entity = quoted(status?.entity ?? '')
+  const hole = holes[0]
+  if ((status?.parked ?? 0) > 0) return `wellspring dead-letters ${entity}`
+  if (hole) return `wellspring why ${quoted(hole.entity)}`
+  if (status?.closedBy === ClosedBy.UNSPECIFIED) return `wellspring why ${entity}`
+  return `wellspring results ${entity}`
+}
+
+/** One well: its counts, its own steps and what is missing in it. */
+export async function well(name: string, flags: Flags): Promise<void> {
+  const known = await explain(canonical(name), flags)
+  const { well: wellOf, timePoint } = parseEntity(known.entity)
+  if (wellOf === undefined || timePoint === undefined)
+    throw new CliError(
+      EXIT.usage,
+      `${known.entity} is a plate: say PLATE/WELL, for instance P1/B07`,
+    )
+  const entity = known.entity.split('/', 5).join('/')
+  const about = entity === known.entity ? known : await explain(entity, flags)
+  const found = await ask(flags, (control) => control.getPlate({ plate: plateOf(entity) }))
+  const view = found.wells.find(({ status }) => status?.entity === entity)
+  const holes = found.holes.filter((hole) => `${hole.entity}/`.startsWith(`${entity}/`))
+  const json = {
+    ...(view?.status && { status: jsonOf(EntityStatusSchema, view.status) }),
+    about: jsonOf(ExplainResponseSchema, about),
+    holes: holes.map(({ entity: hole, reason, step }) => ({ entity: hole, reason, step })),
+  }
+  showOne(flags.output, json, () =>
+    [
+      explainText(about, lookOf()),
+      ...(view?.status ? [countsText(view.status)] : []),
+      ...(view ? [`worst verdict of it and below  ${verdictWord(view.worst)}`] : []),
+      ...holeLines(holes),
+    ].join('\n'),
+  )
+}
+
+/** "P1/b7" names the well as "P1/B07" does. */
+function canonical(name: string): string {
+  return name
+    .split('/')
+    .map((part, at) => (at > 0 ? (wellName(part) ?? part) : part))
+    .join('/')
+}

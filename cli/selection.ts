@@ -1,0 +1,62 @@
+// Which step runs a person means: an entity and everything below it, and --where step=…,reason=…,class=….
+import type { DeadLetter } from '#proto/wellspring/record/v1/output_pb.ts'
+import { CliError, EXIT } from './exit.ts'
+import type { Ledger, RunEnd } from './ledger.ts'
+import { classWord } from './states.ts'
+
+const FIELDS = ['step', 'reason', 'class', 'level', 'plate', 'well'] as const
+type Field = (typeof FIELDS)[number]
+export type Where = ReadonlyMap<Field, string>
+
+/** Reads "step=segment-nuclei,reason=TRUNCATED"; && may stand for the comma. */
+export function parseWhere(text: string): Where {
+  const where = new Map<Field, string>()
+  for (const part of text.split(/,|&&/)) {
+    const [name = '', value = ''] = part.split('=', 2).map((side) => side.trim())
+    const field = FIELDS.find((known) => known === name)
+    if (field === undefined || value === '')
+      throw new CliError(
+        EXIT.usage,
+        `--where: "${part.trim()}" is not FIELD=VALUE with FIELD one of ${FIELDS.join(', ')}`,
+      )
+    where.set(field, value)
+  }
+  return where
+}
+
+export type Parked = RunEnd & { readonly deadLetter: DeadLetter }
+
+/** The runs that are parked now, at or below an entity (all of it, or its last parts), where the fields match. */
+export function parkedRuns(ledger: Ledger, within: string, where: Where): Parked[] {
+  return [...ledger.ends.values()].flatMap((end) => {
+    const { entity, deadLetter } = end
+    if (deadLetter === undefined || !isWithin(entity, within)) return []
+    const fits = [...where].every(([field, value]) => fieldOf(field, entity, deadLetter) === value)
+    return fits ? [{ ...end, deadLetter }] : []
+  })
+}
+
+/** True when an entity is the named one, below it, or named by an inner run of its parts ("P1/B07"). */
+export function isWithin(entity: string, within: string): boolean {
+  return within === '' || `/${entity}/`.includes(`/${within.replace(/^\/|\/$/g, '')}/`)
+}
+
+const LEVELS: Readonly<Record<number, string>> = { 3: 'plate', 5: 'well', 6: 'site', 8: 'image' }
+
+function fieldOf(field: Field, entity: string, letter: DeadLetter): string {
+  const parts = entity.split('/')
+  switch (field) {
+    case 'step':
+      return letter.step
+    case 'reason':
+      return letter.failure?.reason ?? ''
+    case 'class':
+      return classWord(letter.failure?.class ?? 0)
+    case 'level':
+      return LEVELS[parts.length] ?? ''
+    case 'plate':
+      return parts[1] ?? ''
+    case 'well':
+      return parts[3] ?? ''
+  }
+}

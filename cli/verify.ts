@@ -1,0 +1,115 @@
+// verify: the audit, read from the topics; polls when told to wait.
+import { setTimeout as delay } from 'node:timers/promises'
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { getOption } from '@bufbuild/protobuf'
+import { step as stepOption } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { PipelineSpec } from '../coordinator/core/pipeline.ts'
+import type { AuditPipeline, AuditReport } from './audit.ts'
+import { isClean, report } from './audit.ts'
+import type { WhereFlags } from './environment.ts'
+import { kafkaPlace } from './environment.ts'
+import { CliError, EXIT } from './exit.ts'
+import { openLedger } from './ledger.ts'
+import type { Format } from './output.ts'
+import { say, showOne, table } from './output.ts'
+import { openTopics } from './topics.ts'
+
+export type VerifyFlags = WhereFlags & {
+  readonly output: Format
+  /** Go on looking until clean, so long at most. */
+  readonly waitMs: number
+}
+
+const pollMs = 1_000
+const namesShownMax = 10
+
+/** Audits everything, or what is at or below an entity. Exit code 10 unless nothing is missing, doubled or unplanned. */
+export async function verify(within: string, flags: VerifyFlags): Promise<void> {
+  const pipeline = await readPipeline()
+  const topics = await openTopics(kafkaPlace(flags))
+  const ledger = openLedger(pipeline.label)
+  const untilMs = performance.now() + flags.waitMs
+  let found: AuditReport
+  try {
+    for (;;) {
+      // Results before commands: a plan that is read has every result read that was there before it.
+      for (const name of ['results.v1', 'dead-letters.v1', 'commands.v1'] as const)
+        await topics.read(name, (record) => ledger.add(record))
+      found = report(ledger, pipeline, within)
+      if (isClean(found) || performance.now() >= untilMs) break
+      await delay(pollMs)
+    }
+  } finally {
+    await topics.close()
+  }
+  showOne(
+    flags.output,
+    { pipeline: pipeline.label, ...found, plates: [...found.plates], names: toNames(found) },
+    () => verifyText(found, pipeline.label),
+  )
+  if (!isClean(found))
+    throw new CliError(
+      EXIT.conditionFalse,
+      `not exact: ${found.missing} missing, ${found.duplicate} duplicate, ${found.unplanned} unplanned`,
+    )
+  if (found.planned === 0) say('note     nothing is planned yet')
+}
+
+const toNames = ({
+  names,
+}: AuditReport): { missing: string[]; duplicate: string[]; unplanned: string[] } => ({
+  missing: [...names.missing],
+  duplicate: [...names.duplicate],
+  unplanned: [...names.unplanned],
+})
+
+export function verifyText(found: AuditReport, pipeline: string): string {
+  const { planned, done, parked, holes, missing, duplicate, unplanned } = found
+  const lines = [
+    table([
+      ['PLATE', 'PLANNED', 'DONE', 'PARKED', 'HOLES', 'MISSING'],
+      ...found.plates.map((plate) => [
+        plate.plate,
+        plate.planned,
+        plate.done,
+        plate.parked,
+        plate.holes,
+        plate.missing,
+      ]),
+    ]),
+    '',
+    `pipeline ${pipeline}: ${planned} step runs planned = ${done} done + ${parked} parked + ${holes} holes + ${missing} missing`,
+    `${missing} missing, ${duplicate} duplicate, ${unplanned} unplanned`,
+  ]
+  if (found.refusedInputs > 0)
+    lines.push(`${found.refusedInputs} input records were not taken in (wellspring dead-letters)`)
+  if (found.otherPipelines > 0)
+    lines.push(`${found.otherPipelines} records of other pipelines were not judged`)
+  for (const kind of ['missing', 'duplicate', 'unplanned'] as const)
+    for (const name of found.names[kind].slice(0, namesShownMax)) lines.push(`  ${kind}  ${name}`)
+  return lines.join('\n')
+}
+
+/** The pipeline that the coordinator runs: WELLSPRING_PIPELINE, else the screening pipeline. */
+async function readPipeline(): Promise<AuditPipeline> {
+  const path = process.env['WELLSPRING_PIPELINE']
+  const module = path
+    ? pathToFileURL(resolve(path)).href
+    : new URL('../coordinator/pipelines/screening.ts', import.meta.url).href
+  const loaded = (await import(module)) as { pipeline?: PipelineSpec }
+  if (!loaded.pipeline)
+    throw new CliError(EXIT.failed, `${path ?? module} exports no "pipeline" (WELLSPRING_PIPELINE)`)
+  return auditPipeline(loaded.pipeline)
+}
+
+/** Label, and the level of every step by its contract. */
+export function auditPipeline(spec: PipelineSpec): AuditPipeline {
+  return {
+    label: `${spec.name}-${spec.version}`,
+    steps: spec.steps.map(({ name, method }) => ({
+      name,
+      level: getOption(method, stepOption).level,
+    })),
+  }
+}
