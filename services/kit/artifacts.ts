@@ -1,7 +1,7 @@
 // Files by reference: read only below the roots and only as announced, written once and all or none.
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { copyFile, mkdir, open, realpath, rename, rm, stat } from 'node:fs/promises'
+import { copyFile, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve, sep } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { create } from '@bufbuild/protobuf'
@@ -40,7 +40,7 @@ export async function openRoots(directories: readonly string[]): Promise<Roots> 
       })
       // A missing file is looked up by its name: outside the roots, not even its absence is told.
       const inside = [...roots, ...(path === undefined ? directories : [])].some((root) =>
-        (path ?? resolve(announced)).startsWith(root + sep),
+        (path ?? resolve(announced)).startsWith(root === sep ? sep : root + sep),
       )
       if (!inside)
         throw invalidRequest(`${artifact.uri} is under none of the roots of this service`)
@@ -76,6 +76,20 @@ async function digestOf(path: string, signal?: AbortSignal): Promise<string> {
   return hash.digest('hex')
 }
 
+const temporaryMs = 24 * 3600 * 1_000
+
+/** Removes what processes that were killed have left in the store's temporary directory, a day later. */
+export async function sweepTemporary(store: string): Promise<void> {
+  const directory = join(store, '.tmp')
+  await mkdir(directory, { recursive: true })
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name)
+    const status = await stat(path).catch(() => undefined) // another replica may be sweeping too
+    if (status === undefined || Date.now() - status.mtimeMs < temporaryMs) continue
+    await rm(path, { recursive: true, force: true })
+  }
+}
+
 /** New empty directory in the store (so that publishing from it is a rename). */
 export async function makeTemporary(store: string): Promise<string> {
   const path = join(store, '.tmp', randomUUID())
@@ -104,9 +118,9 @@ export async function publish<Name extends string>(
     try {
       for (const [name, file] of entries) await place(file, join(draft, name), movable)
       await syncDirectory(draft)
-      await mkdir(dirname(target), { recursive: true })
+      const made = await mkdir(dirname(target), { recursive: true })
       await rename(draft, target)
-      await syncDirectory(dirname(target))
+      await syncUpTo(dirname(target), made)
     } catch (error) {
       await rm(draft, { recursive: true, force: true })
       if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error // else another was first
@@ -116,6 +130,12 @@ export async function publish<Name extends string>(
   for (const [name, file] of entries)
     artifacts[name] = await describe(join(target, name), file.mediaType)
   return artifacts as Record<Name, Artifact>
+}
+
+/** Waits until the disk has a directory's entries, and those of all that were made to hold it. */
+async function syncUpTo(directory: string, made: string | undefined): Promise<void> {
+  await syncDirectory(directory)
+  if (made !== undefined && directory !== dirname(made)) await syncUpTo(dirname(directory), made)
 }
 
 /** Path segments of a call's place in the store; nothing in a request may lead out of it. */

@@ -48,7 +48,7 @@ export type Effects = {
   write(key: string, type: string, bytes: Uint8Array): Promise<Uint8Array>
 }
 
-/** Records under <store>/effects/<first 2 hex digits>/<key>.binpb, each a google.protobuf.Any. */
+/** Records under <store>/effects/<first 2 hex digits>/<key>.binpb, each a google.protobuf.Any. <store>/.tmp exists. */
 export function openEffects(store: string): Effects {
   const pathOf = (key: string): string => join(store, 'effects', key.slice(0, 2), `${key}.binpb`)
   const effects: Effects = {
@@ -66,7 +66,7 @@ export function openEffects(store: string): Effects {
     async write(key, type, bytes) {
       const path = pathOf(key)
       await mkdir(dirname(path), { recursive: true })
-      const temporary = `${path}.${randomUUID()}`
+      const temporary = join(store, '.tmp', randomUUID())
       const record = create(AnySchema, { typeUrl: urlOf(type), value: bytes })
       await writeDurably(temporary, toBinary(AnySchema, record))
       try {

@@ -1,8 +1,10 @@
 // One method of a service, from the bytes that come in to the bytes or the failure that go out.
 import type { ServerUnaryCall, handleUnaryCall } from '@grpc/grpc-js'
 import type { DescMessage, DescMethodUnary, DescService, Message } from '@bufbuild/protobuf'
-import { create, fromBinary, getOption, toBinary } from '@bufbuild/protobuf'
+import { create, getOption } from '@bufbuild/protobuf'
+import { durationMs } from '@bufbuild/protobuf/wkt'
 import type { Validator } from '@bufbuild/protovalidate'
+import { Code } from '#proto/google/rpc/code_pb.ts'
 import { Purity, step as stepOption } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { StepPolicy } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
@@ -10,9 +12,10 @@ import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import { CallContextSchema } from '#proto/wellspring/step/v1/call_pb.ts'
 import type { Roots } from './artifacts.ts'
 import type { Call, Failure } from './call.ts'
+import { decodeRequest, encodeResponse } from './codec.ts'
 import type { Effects } from './effects.ts'
 import type { ErrorTable } from './errors.ts'
-import { badResponse, className, failureOf, invalidRequest, statusOf } from './errors.ts'
+import { className, failureOf, statusOf } from './errors.ts'
 import type { Caller, Execution, Executions, Slots } from './executions.ts'
 import { logError } from './log.ts'
 import type { TraceSpan, Tracing } from './trace.ts'
@@ -46,6 +49,7 @@ type Method = Shared & {
 /** Share of a call's time, and at most how much of it, that is kept for the answer's way back. */
 const answerMargin = { share: 0.1, maxMs: 250 } as const
 const standardInFlightMax = 64
+const standardAttemptMs = 60_000
 
 /** Throws when the contract does not make the method a step, or the store it needs is missing. */
 export function serveMethod(
@@ -69,16 +73,19 @@ export function serveMethod(
     slots: { max: Math.min(inFlightMax, shared.maxInFlight), used: 0, meanMs: 0 },
     // A pure answer can be had again, a record of it would only cost time.
     recorded: publishes || policy.purity !== Purity.PURE ? shared.effects : undefined,
-    attemptMs: Number(policy.attemptTimeout?.seconds ?? 60) * 1_000,
+    attemptMs: policy.attemptTimeout ? durationMs(policy.attemptTimeout) : standardAttemptMs,
   }
   // Rules are compiled when first met: not in the first call's time.
   for (const schema of [method.input, method.output])
     shared.validator.validate(schema, create(schema))
   return (call, callback) => {
-    answer(served, call).then(
-      (bytes) => callback(null, bytes),
-      (error: unknown) => callback(statusOf(failureOf(error), served.domain)),
-    )
+    answer(served, call)
+      .then(
+        (bytes) => callback(null, bytes),
+        (error: unknown) => callback(statusOf(failureOf(error), served.domain)),
+      )
+      // What was thrown cannot even be told; a call without an answer would hang until its deadline.
+      .catch(() => callback({ code: Code.INTERNAL, details: 'an error without words' }))
   }
 }
 
@@ -112,7 +119,7 @@ async function answer(
     caller.left = true
     caller.onLeft?.()
   })
-  const { request, context } = readRequest(method, call.request)
+  const { request, context } = decodeRequest(method, call.request)
   const span = startSpan(method, call, context)
   try {
     const bytes = await method.executions.run(
@@ -149,48 +156,10 @@ async function work(method: Method, asked: Asked, execution: Execution): Promise
   const { errors, roots, store } = method
   const begun = beginWork({ ...asked, execution, errors, roots, store })
   try {
-    return encode(method, await method.handler(asked.request, begun.call))
+    return encodeResponse(method, await method.handler(asked.request, begun.call))
   } finally {
     await begun.end()
   }
-}
-
-function readRequest(method: Method, bytes: Buffer): { request: Message; context: CallContext } {
-  const { input } = method.method
-  let request: Message & { context?: CallContext }
-  try {
-    request = fromBinary(input, bytes)
-  } catch (error) {
-    throw invalidRequest(`the request is no ${input.typeName}: ${String(error)}`)
-  }
-  const mistake = check(method.validator, input, request)
-  if (mistake !== undefined) throw invalidRequest(`${input.typeName} is not valid: ${mistake}`)
-  const { context } = request
-  if (context === undefined) throw invalidRequest(`${input.typeName} is not valid: no context`)
-  return { request, context }
-}
-
-/** Encodes what a handler returned, unless it breaks the contract. */
-function encode(method: Method, init: unknown): Uint8Array {
-  const { output } = method.method
-  let mistake: string | undefined
-  try {
-    const response = create(output, init as Record<string, unknown>)
-    mistake = check(method.validator, output, response)
-    if (mistake === undefined) return toBinary(output, response)
-  } catch (error) {
-    mistake = String(error)
-  }
-  throw badResponse(`${method.name} gave a ${output.typeName} that is not valid: ${mistake}`)
-}
-
-/** What is wrong with a message, field by field; undefined if nothing is. */
-function check(validator: Validator, schema: DescMessage, message: Message): string | undefined {
-  const result = validator.validate(schema, message)
-  if (result.kind === 'valid') return undefined
-  return result.kind === 'invalid'
-    ? result.violations.map((violation) => violation.toString()).join('; ')
-    : result.error.message
 }
 
 /** Whichever comes first, the caller's deadline or the contract's, less the margin; on performance.now(). */

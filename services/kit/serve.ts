@@ -1,5 +1,4 @@
 // Serves a step: everything a wrapper gets for free, put together.
-import { mkdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DescEnum, DescMethod, DescMethodUnary, DescService } from '@bufbuild/protobuf'
 import { create } from '@bufbuild/protobuf'
@@ -18,7 +17,7 @@ import {
 } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { contractDigest } from '../../proto/digest.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
-import { openRoots } from './artifacts.ts'
+import { openRoots, sweepTemporary } from './artifacts.ts'
 import type { Handlers } from './call.ts'
 import type { Config } from './config.ts'
 import { readConfig } from './config.ts'
@@ -81,7 +80,7 @@ export async function start<Service extends DescService>(
   const { name, version, service } = options
   const config = readConfig(environment)
   const { store } = config
-  if (store !== undefined) await mkdir(store, { recursive: true })
+  if (store !== undefined) await sweepTemporary(store)
   const roots = await openRoots(store === undefined ? config.roots : [...config.roots, store])
   const executions = createExecutions(config.orphanGraceMs, createAnswers())
   const tracing = openTracing(name, version, environment)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { readFileSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -17,7 +17,7 @@ import {
   SegmentNucleiRequestSchema,
   SegmentNucleiService,
 } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
-import { openRoots, publish } from '../../services/kit/artifacts.ts'
+import { openRoots, publish, sweepTemporary } from '../../services/kit/artifacts.ts'
 import type { Call, Serving } from '../../services/kit/serve.ts'
 import { start } from '../../services/kit/serve.ts'
 import { begin, clientOf, contextOf, refusal, scratch } from './support.ts'
@@ -182,6 +182,16 @@ test('without the record, files that an earlier attempt published are described,
   assert.deepEqual(second, first)
   assert.equal(readFileSync(fileURLToPath(first['a.csv'].uri), 'utf8'), 'first')
   assert.equal(dirname(fileURLToPath(first['a.csv'].uri)).startsWith(store), true)
+})
+
+test('what a killed process left is swept a day later, not before', async (t) => {
+  const store = scratch(t)
+  for (const name of ['old', 'new'])
+    await mkdir(join(store, '.tmp', name, 'x'), { recursive: true })
+  const dayAgo = Date.now() / 1_000 - 25 * 3_600
+  utimesSync(join(store, '.tmp', 'old'), dayAgo, dayAgo)
+  await sweepTemporary(store)
+  assert.deepEqual(readdirSync(join(store, '.tmp')), ['new'])
 })
 
 test('no entity, step or file name leads out of the store', async (t) => {

@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict'
-import { readdirSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { createAnswers, openEffects } from '../../services/kit/effects.ts'
-import { scratch } from './support.ts'
+import { scratch as makeScratch } from './support.ts'
+
+function scratch(t: TestContext): string {
+  const store = makeScratch(t)
+  mkdirSync(join(store, '.tmp'))
+  return store
+}
 
 const key = 'ab'.repeat(16)
 const type = 'wellspring.steps.echo.v1.EchoImageResponse'
@@ -18,6 +25,7 @@ test('a record is written once; the loser gets what is there', async (t) => {
   const winner = await openEffects(store).read(key, type)
   for (const answer of answers) assert.deepEqual([...answer], [...(winner ?? [])])
   assert.deepEqual(readdirSync(join(store, 'effects', 'ab')), [`${key}.binpb`])
+  assert.deepEqual(readdirSync(join(store, '.tmp')), [])
 })
 
 test('a record of another type is never an answer', async (t) => {

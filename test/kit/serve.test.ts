@@ -34,6 +34,14 @@ test('a handler that rejects is answered as UNDECLARED, and the next call is ser
   assert.equal((await echo(client, echoRequest(key))).digest, digest)
 })
 
+test('even an error that cannot be put into words is answered', async (t) => {
+  const { client } = await startEcho(t, async () => {
+    throw Object.create(null) as Error
+  })
+  const refused = await refusal(echo(client, echoRequest(key), { timeoutMs: 5_000 }))
+  assert.equal(refused.code, status.INTERNAL)
+})
+
 const outbursts = {
   'plain text': 'x'.repeat(100_000),
   'three bytes a character': '漢'.repeat(100_000),
