@@ -1,0 +1,112 @@
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { resolve } from 'node:path'
+import type { Metrics } from './metrics.ts'
+
+export type Job = { readonly path: string; readonly ceiling: number }
+
+export type WorkerAnswer =
+  | {
+      readonly kind: 'measured'
+      readonly widthPx: number
+      readonly heightPx: number
+      readonly bitsPerPixel: number
+      readonly metrics: Metrics
+    }
+  | { readonly kind: 'unreadable'; readonly text: string }
+
+/** What becomes of a job. `died`: it took its worker down, by time, memory or a crash. */
+export type Outcome =
+  | WorkerAnswer
+  | { readonly kind: 'died'; readonly text: string }
+  | { kind: 'busy' }
+
+export type Limits = {
+  readonly workersMax: number
+  /** Jobs that wait for a worker. */
+  readonly queueLengthMax: number
+  readonly jobTimeMaxMs: number
+  readonly jobMemoryMaxMib: number
+}
+
+/** A handful of worker processes. A worker that dies takes its one job with it and is replaced. */
+export type Workers = {
+  run(job: Job): Promise<Outcome>
+  close(): void
+}
+
+type Waiting = { readonly job: Job; readonly done: (outcome: Outcome) => void }
+
+export function createWorkers(limits: Limits): Workers {
+  const idle: ChildProcess[] = []
+  const all = new Set<ChildProcess>()
+  const queue: Waiting[] = []
+  let closed = false
+
+  function next(): void {
+    if (queue.length === 0 || (idle.length === 0 && all.size >= limits.workersMax)) return
+    const waiting = queue.shift()
+    if (waiting === undefined) return
+    const worker = idle.pop() ?? started()
+    perform(worker, waiting)
+  }
+
+  function started(): ChildProcess {
+    const worker = spawnWorker(limits.jobMemoryMaxMib)
+    all.add(worker)
+    worker.once('close', () => {
+      all.delete(worker)
+      const at = idle.indexOf(worker)
+      if (at >= 0) idle.splice(at, 1)
+      if (!closed) next()
+    })
+    return worker
+  }
+
+  function perform(worker: ChildProcess, { job, done }: Waiting): void {
+    let reason = `the decoder crashed or passed its memory limit of ${limits.jobMemoryMaxMib} MiB`
+    const timer = setTimeout(() => {
+      reason = `the decoder passed its time limit of ${limits.jobTimeMaxMs} ms`
+      worker.kill('SIGKILL')
+    }, limits.jobTimeMaxMs)
+    const onDeath = () => {
+      clearTimeout(timer)
+      worker.off('message', onAnswer)
+      done({ kind: 'died', text: reason })
+    }
+    const onAnswer = (answer: WorkerAnswer) => {
+      clearTimeout(timer)
+      worker.off('close', onDeath)
+      idle.push(worker)
+      done(answer)
+      next()
+    }
+    worker.once('message', onAnswer)
+    worker.once('close', onDeath)
+    worker.send(job, () => {}) // a send that fails is followed by 'close'
+  }
+
+  return {
+    run(job) {
+      if (queue.length >= limits.queueLengthMax) return Promise.resolve({ kind: 'busy' })
+      return new Promise((done) => {
+        queue.push({ job, done })
+        next()
+      })
+    },
+    close() {
+      closed = true
+      for (const worker of all) worker.kill('SIGKILL')
+    },
+  }
+}
+
+// The shell limits private memory, which libvips' own allocations count against, as they do not against node's
+// limits. 512 MiB of it are V8's reserve for code, touched or not.
+function spawnWorker(memoryMaxMib: number): ChildProcess {
+  const script = `ulimit -d ${memoryMaxMib * 1024} && exec "$0" "$@"`
+  const worker = resolve(import.meta.dirname, 'worker.ts')
+  return spawn('/bin/sh', ['-c', script, process.execPath, worker], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+}
