@@ -126,7 +126,7 @@ export function commandRecord(command: Command, entity: string, application: str
   }
 }
 
-function imageRecord(image: ImageAcquired, application: string): Announcement {
+export function imageRecord(image: ImageAcquired, application: string): Announcement {
   const entity = image.identity ? entityKey(image.identity) : ''
   return {
     topic: 'images.v1',
