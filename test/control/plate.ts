@@ -3,7 +3,12 @@ import { create } from '@bufbuild/protobuf'
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { ImageStateSchema, RunState, StepRunSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import {
+  CloseSchema,
+  ImageStateSchema,
+  RunState,
+  StepRunSchema,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
@@ -113,13 +118,14 @@ export const plan = {
 
 /**
  * Site 1 closed with both images done; of site 2 one image is in back-off and the other has not come.
- * The plate is E1/P1/a1, or that of another name; its plan may differ.
+ * The plate is E1/P1/a1, or that of another name; its plan may differ, and it may go beside others
+ * into a task.
  */
 export function exampleTask(
   plate = plateKey,
   differs: Pick<Partial<typeof plan>, 'wells' | 'channels'> = {},
+  task = emptyTask('test', pipeline),
 ): Task {
-  const task = emptyTask('test', pipeline)
   const well = `${plate}/B07/t0`
   task.plans.touch(plate, create(PlatePlanSchema, { ...plan, ...differs }))
   Object.assign(task.plates.open(plate), {
@@ -143,8 +149,12 @@ export function exampleTask(
   siteOne.images.push(imageAt('DNA', 0, chain(0)), imageAt('ER', 500, chain(500)))
   siteOne.runs.push(run(2, 2_700, DONE))
   siteOne.lastArrivalMs = noon + 500
-  Object.assign(siteOne, {
-    close: { revision: 1, closedBy: 1, atMs: noon + 2_700, done: 2, expected: 2 },
+  siteOne.close = create(CloseSchema, {
+    revision: 1,
+    closedBy: 1,
+    atMs: noon + 2_700,
+    done: 2,
+    expected: 2,
   })
   const siteTwo = task.sites.open(`${well}/s2`)
   siteTwo.images.push(imageAt('DNA', 3_000, [run(0, 3_000, BACKOFF), run(1, 0, 0)], 2))

@@ -1,0 +1,211 @@
+// The answers of the control API: from the tasks owned here, and from the other coordinators.
+import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
+import { Code, ConnectError } from '@connectrpc/connect'
+import type {
+  ControlService,
+  ExplainResponse,
+  GetPlateResponse,
+  ListPlatesRequest,
+  ListPlatesResponse,
+} from '#proto/wellspring/control/v1/control_pb.ts'
+import {
+  ExplainResponseSchema,
+  GetCoordinatorResponseSchema,
+  ListPlatesRequestSchema,
+  ListPlatesResponseSchema,
+} from '#proto/wellspring/control/v1/control_pb.ts'
+import { create } from '@bufbuild/protobuf'
+import { explain } from '../core/explain.ts'
+import { parentOf, plateOf } from '../core/ids.ts'
+import { membersOf } from '../core/life.ts'
+import type { Task } from '../core/state.ts'
+import { plateStatus, plateViewParts } from '../core/view.ts'
+import type { Found } from './find.ts'
+import {
+  CANDIDATES_MAX,
+  bestOf,
+  find,
+  findPlates,
+  isEntityKey,
+  nearest,
+  plateKeys,
+} from './find.ts'
+import type { Model } from './model.ts'
+import type { Peers } from './peers.ts'
+import { sliced } from './slices.ts'
+
+const pageSizes = { usual: 100, max: 1_000 } as const
+const aboutCharsMax = 2_048
+/** Response header: how a coordinator that was asked read the text (Found.rank). */
+const rankHeader = 'wellspring-rank'
+/** Request header: search your own tasks, also if the text is the key of somebody else's. */
+const searchHeader = 'wellspring-search'
+
+/** The control service over a model. Rejects with NOT_FOUND, INVALID_ARGUMENT or UNAVAILABLE, each with the way out. */
+export function controlAnswers(model: Model, peers: Peers): ServiceImpl<typeof ControlService> {
+  const here = (): Task[] => [...model.owned().values()]
+
+  async function listPlates(request: ListPlatesRequest, context: HandlerContext) {
+    const size = Math.min(request.pageSize || pageSizes.usual, pageSizes.max)
+    const asked = peers
+      .others(context)
+      .map((peer) =>
+        peers.ask(peer, context, (client, options) => client.listPlates(request, options)),
+      )
+    return mergePages(
+      [ownPage(model, request.pageToken, size), ...(await Promise.all(asked))],
+      size,
+    )
+  }
+
+  async function allPlateKeys(context: HandlerContext): Promise<string[]> {
+    const keys: string[] = []
+    const request = { pageSize: pageSizes.max, pageToken: '' }
+    do {
+      const page = await listPlates(create(ListPlatesRequestSchema, request), context)
+      keys.push(...page.plates.map((plate) => plate.entity))
+      request.pageToken = page.nextPageToken
+    } while (request.pageToken !== '')
+    return keys
+  }
+
+  async function getPlate(name: string, context: HandlerContext): Promise<GetPlateResponse> {
+    const known = await plateNamed(name, context)
+    const place = peers.placeOf(known, context)
+    if (place.kind === 'there')
+      return peers.ask(place.peer, context, (client, options) =>
+        client.getPlate({ plate: known }, options),
+      )
+    if (!hasPlate(place.task, known)) throw notFound(name, await allPlateKeys(context))
+    return sliced(plateViewParts(place.task, known, model.nowMs()), context.signal)
+  }
+
+  async function plateNamed(name: string, context: HandlerContext): Promise<string> {
+    if (isEntityKey(name) && parentOf(name) === undefined) return name
+    const keys = await allPlateKeys(context)
+    const [only, ...others] = findPlates(keys, name)
+    if (only === undefined) throw notFound(name, keys)
+    if (others.length > 0) throw ambiguous(name, [only, ...others])
+    return only
+  }
+
+  async function explainKey(key: string, context: HandlerContext) {
+    const place = peers.placeOf(key, context)
+    if (place.kind === 'here') return explain(place.task, key, model.nowMs())
+    return peers
+      .ask(place.peer, context, (client, options) => client.explain({ about: key }, options))
+      .catch((error: unknown) => orUndefined(error))
+  }
+
+  async function explainAbout(about: string, context: HandlerContext): Promise<ExplainResponse> {
+    if (isEntityKey(about) && !context.requestHeader.has(searchHeader)) {
+      const known = await explainKey(about, context)
+      if (known) return known
+    }
+    const own = await sliced(find(here(), about), context.signal)
+    const asked = peers.others(context).map(async (peer) => {
+      let rank = 0
+      const onHeader = (headers: Headers): void =>
+        void (rank = Number(headers.get(rankHeader) ?? 0))
+      const answer = await peers
+        .ask(peer, context, (client, { headers, signal }) => {
+          const search = { ...headers, [searchHeader]: '1' }
+          return client.explain({ about }, { headers: search, signal, onHeader })
+        })
+        .catch((error: unknown) => orUndefined(error))
+      const keys = answer?.entity ? [answer.entity] : (answer?.candidates ?? [])
+      return { rank, keys }
+    })
+    const found = bestOf([own, ...(await Promise.all(asked))])
+    return answerTo(about, found, context)
+  }
+
+  async function answerTo(about: string, found: Found, context: HandlerContext) {
+    const [only, ...others] = found.keys
+    if (only === undefined) throw notFound(about, await namesNear(about, context))
+    context.responseHeader.set(rankHeader, String(found.rank))
+    if (others.length > 0)
+      return create(ExplainResponseSchema, { candidates: found.keys.slice(0, CANDIDATES_MAX) })
+    const known = await explainKey(only, context)
+    if (!known) throw notFound(about, [])
+    return known
+  }
+
+  /** Names to compare a wrong one with: members of the nearest level above that exists, else the plates. */
+  async function namesNear(about: string, context: HandlerContext): Promise<string[]> {
+    for (const task of here())
+      if (hasPlate(task, plateOf(about)) && isEntityKey(about)) {
+        let above = parentOf(about)
+        while (above && !explain(task, above, model.nowMs())) above = parentOf(above)
+        if (above) return membersOf(task, above)
+      }
+    return allPlateKeys(context)
+  }
+
+  return {
+    getCoordinator() {
+      return create(GetCoordinatorResponseSchema, {
+        instance: model.instance,
+        pipeline: model.pipeline.label,
+        tasks: [...model.owned().keys()].toSorted((a, b) => a - b),
+        services: [...model.services()],
+      })
+    },
+    listPlates,
+    getPlate: (request, context) => getPlate(textOf(request.plate, 'plate'), context),
+    explain: (request, context) => explainAbout(textOf(request.about, 'about'), context),
+  }
+}
+
+function ownPage(model: Model, after: string, size: number): ListPlatesResponse {
+  const plates = [...model.owned().values()]
+    .flatMap((task) => plateKeys(task).map((key) => ({ key, task })))
+    .filter(({ key }) => key > after)
+    .toSorted((a, b) => (a.key < b.key ? -1 : 1))
+  const page = plates.slice(0, size)
+  return create(ListPlatesResponseSchema, {
+    plates: page.map(({ key, task }) => plateStatus(task, key, model.nowMs())),
+    nextPageToken: plates.length > size ? (page.at(-1)?.key ?? '') : '',
+  })
+}
+
+function mergePages(pages: readonly ListPlatesResponse[], size: number): ListPlatesResponse {
+  // A plate whose task moves while it is asked for may come from two: once is enough.
+  const byKey = new Map(pages.flatMap((page) => page.plates.map((plate) => [plate.entity, plate])))
+  const plates = [...byKey.values()].toSorted((a, b) => (a.entity < b.entity ? -1 : 1))
+  const page = plates.slice(0, size)
+  const isMore = plates.length > size || pages.some((one) => one.nextPageToken !== '')
+  const nextPageToken = isMore ? (page.at(-1)?.entity ?? '') : ''
+  return create(ListPlatesResponseSchema, { plates: page, nextPageToken })
+}
+
+function hasPlate(task: Task, key: string): boolean {
+  return task.plates.has(key) || task.plans.has(key)
+}
+
+function textOf(text: string, field: string): string {
+  const trimmed = text.trim()
+  if (trimmed === '')
+    throw new ConnectError(`${field} is empty: name something`, Code.InvalidArgument)
+  if (trimmed.length <= aboutCharsMax) return trimmed
+  throw new ConnectError(`${field} has more than ${aboutCharsMax} characters`, Code.InvalidArgument)
+}
+
+function notFound(name: string, names: readonly string[]): ConnectError {
+  const near = nearest(name, names)
+  const hint =
+    near.length > 0
+      ? `did you mean ${near.join(' or ')}?`
+      : 'npx wellspring plates lists all plates'
+  return new ConnectError(`nothing here is called "${name}": ${hint}`, Code.NotFound)
+}
+
+function ambiguous(name: string, keys: readonly string[]): ConnectError {
+  const some = keys.slice(0, CANDIDATES_MAX).join(', ')
+  return new ConnectError(`"${name}" may be any of ${some}: name more of it`, Code.InvalidArgument)
+}
+
+function orUndefined(error: unknown): undefined {
+  if (error instanceof ConnectError && error.code === Code.NotFound) return undefined
+  throw error
+}

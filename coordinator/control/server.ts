@@ -1,0 +1,75 @@
+// The operator's and the console's API: Connect over HTTP/1.1. Reads only; whatever changes something goes through
+// commands.v1.
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Interceptor } from '@connectrpc/connect'
+import { Code, ConnectError } from '@connectrpc/connect'
+import { connectNodeAdapter } from '@connectrpc/connect-node'
+import { ControlService } from '#proto/wellspring/control/v1/control_pb.ts'
+import type { Logger } from '../logger.ts'
+import { parseListen } from '../trace/otlp.ts'
+import { controlAnswers } from './answers.ts'
+import type { Model } from './model.ts'
+import { openPeers } from './peers.ts'
+
+const requestTimeoutMs = 10_000
+const readBytesMax = 64 * 1024
+
+export type ControlOptions = {
+  /** host:port; a port alone means loopback; port 0 takes any. */
+  readonly listen: string
+  readonly model: Model
+  /** Control addresses of the coordinators that own the other tasks, by task. */
+  readonly owners: () => ReadonlyMap<number, string>
+  readonly logger: Logger
+}
+
+export type ControlServer = {
+  /** http://host:port */
+  readonly address: string
+  close(): Promise<void>
+}
+
+/** Serves ControlService. Rejects if it cannot listen. */
+export async function serveControl(options: ControlOptions): Promise<ControlServer> {
+  const { model, owners, logger, listen } = options
+  const answers = controlAnswers(model, openPeers(model, owners))
+  const handler = connectNodeAdapter({
+    routes: (router) => void router.service(ControlService, answers),
+    interceptors: [withLog(logger)],
+    grpc: false,
+    grpcWeb: false,
+    readMaxBytes: readBytesMax,
+  })
+  const server = createServer({ requestTimeout: requestTimeoutMs }, handler)
+  const { host, port } = parseListen(/^[0-9]+$/.test(listen) ? `127.0.0.1:${listen}` : listen)
+  server.listen(port, host)
+  await once(server, 'listening')
+  const bound = server.address() as AddressInfo
+  return {
+    address: `http://${host.includes(':') ? `[${host}]` : host}:${bound.port}`,
+    async close() {
+      server.close()
+      server.closeAllConnections()
+      await once(server, 'close')
+    },
+  }
+}
+
+/** Our own mistakes are logged with their cause; the caller is told the message alone. */
+function withLog(logger: Logger): Interceptor {
+  return (next) => async (request) => {
+    try {
+      return await next(request)
+    } catch (cause) {
+      if (cause instanceof ConnectError) throw cause
+      const error = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause)
+      logger('error', `control: ${request.method.name} failed`, { error })
+      throw new ConnectError(
+        `${request.method.name} failed: see the coordinator's log`,
+        Code.Internal,
+      )
+    }
+  }
+}
