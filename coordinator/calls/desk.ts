@@ -19,7 +19,12 @@ export type DeskOptions = {
   /** Runs a function later, on the twin's own time. */
   readonly after: (delayMs: number, run: () => void) => void
   readonly heldOutcomeMs: number
+  /** Milliseconds on the same time. */
+  readonly nowMs: () => number
 }
+
+/** A told outcome that no flush has confirmed after so long never will be: its task read back that it was. */
+const unconfirmedMaxMs = 600_000
 
 type Entry = {
   readonly effectKey: string
@@ -28,11 +33,12 @@ type Entry = {
   /** Its task was lost: nobody will release it. */
   detached: boolean
   told: boolean
+  toldMs: number
   listener: ((outcome: Outcome) => void) | undefined
   outcome: Outcome | undefined
 }
 
-export function openDesk({ after, heldOutcomeMs }: DeskOptions): Desk {
+export function openDesk({ after, heldOutcomeMs, nowMs }: DeskOptions): Desk {
   const entries = new Map<string, Entry>()
 
   function tell(entry: Entry): void {
@@ -40,7 +46,16 @@ export function openDesk({ after, heldOutcomeMs }: DeskOptions): Desk {
     if (!listener || !outcome || entries.get(entry.effectKey) !== entry) return
     entry.listener = undefined
     entry.told = true
+    entry.toldMs = nowMs()
     listener(outcome)
+  }
+
+  /** Oldest first, until one is not due. */
+  function forgetUnconfirmed(): void {
+    for (const entry of entries.values()) {
+      if (!entry.told || nowMs() - entry.toldMs < unconfirmedMaxMs) return
+      entries.delete(entry.effectKey)
+    }
   }
 
   /** Not before heldOutcomeMs from now, unless somebody comes for it. */
@@ -62,12 +77,15 @@ export function openDesk({ after, heldOutcomeMs }: DeskOptions): Desk {
         if (entry.outcome) after(0, () => tell(entry))
         return false
       }
+      forgetUnconfirmed()
+      entries.delete(effectKey)
       entries.set(effectKey, {
         effectKey,
         task,
         attempt,
         detached: false,
         told: false,
+        toldMs: 0,
         listener: onOutcome,
         outcome: undefined,
       })

@@ -14,7 +14,7 @@ import { openDesk } from './desk.ts'
 import type { Ending, LaneLimits } from './lane.ts'
 import { laneLimits } from './lane.ts'
 import type { CallRequest, Caller, Outcome } from './port.ts'
-import type { Logger } from './replica.ts'
+import type { Logger } from '../logger.ts'
 import type { Service } from './service.ts'
 import { openService, pick, statusOf } from './service.ts'
 import type { Files, ResponseCheck } from './verify.ts'
@@ -88,7 +88,11 @@ class GrpcCalls implements GrpcCaller {
     this.#options = options
     this.#limits = { ...callLimits, ...options.limits }
     this.#files = openFiles(options.roots, this.#limits.readersMax)
-    this.#desk = openDesk({ after, heldOutcomeMs: this.#limits.heldOutcomeMs })
+    this.#desk = openDesk({
+      after,
+      heldOutcomeMs: this.#limits.heldOutcomeMs,
+      nowMs: () => performance.now(),
+    })
   }
 
   call(request: CallRequest, onOutcome: (outcome: Outcome) => void): void {

@@ -33,9 +33,10 @@ export type MemoryCallerOptions = {
   readonly script: (request: CallRequest) => Fault | undefined
   /** UTC milliseconds of the world; without it times are 0. */
   readonly nowMs?: () => number
+  /** As for the real caller: 30,000. */
+  readonly heldOutcomeMs?: number
 }
 
-const heldOutcomeMs = 30_000
 /** An answer takes 1 to 20 ms. */
 const answerMaxMs = 20
 const replica = 'memory'
@@ -45,8 +46,9 @@ export function openMemoryCaller({
   dice,
   script,
   nowMs = () => 0,
+  heldOutcomeMs = 30_000,
 }: MemoryCallerOptions): Caller {
-  const desk = openDesk({ after: schedule, heldOutcomeMs })
+  const desk = openDesk({ after: schedule, heldOutcomeMs, nowMs })
   let closed = false
 
   function execute(request: CallRequest): void {

@@ -9,13 +9,7 @@ import type { DescribeResponse } from '#proto/wellspring/step/v1/introspection_p
 import { StepIntrospectionService } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { contractDigest } from '../../proto/digest.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
-
-/** Takes one line of log. */
-export type Logger = (
-  level: 'warn' | 'error',
-  message: string,
-  fields: Readonly<Record<string, unknown>>,
-) => void
+import type { Logger } from '../logger.ts'
 
 export type ReplicaState = 'UNREACHABLE' | 'DIFFERS' | 'CHECKED'
 

@@ -4,7 +4,8 @@ import type { ServiceStatusSchema } from '#proto/wellspring/control/v1/control_p
 import type { Lane, LaneLimits } from './lane.ts'
 import { openLane } from './lane.ts'
 import type { CallRequest } from './port.ts'
-import type { Logger, Replica } from './replica.ts'
+import type { Logger } from '../logger.ts'
+import type { Replica } from './replica.ts'
 import { openReplica } from './replica.ts'
 
 export type Service = {

@@ -1,0 +1,138 @@
+// An echo service on a real gRPC server, told what to do in its requests: `previous` (or the first member's name)
+// is answer, late:<ms>, hang, fail:<REASON>[:<retry ms>], code:<CODE>, or bad. Run as a program it prints its port.
+import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { DescMessage, DescMethodUnary, DescService, Message } from '@bufbuild/protobuf'
+import { create, toBinary } from '@bufbuild/protobuf'
+import type {
+  handleUnaryCall,
+  ServiceDefinition,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js'
+import { Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js'
+import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
+import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
+import { DescribeResponseSchema } from '#proto/wellspring/step/v1/introspection_pb.ts'
+import { StepIntrospectionService } from '#proto/wellspring/step/v1/introspection_pb.ts'
+import { EchoErrorSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
+import { contractDigest } from '../../proto/digest.ts'
+import { grpcMethod } from '../../proto/grpc.ts'
+import { errorTable, failureOf, statusOf } from '../../services/kit/errors.ts'
+
+export type EchoServer = {
+  readonly address: string
+  /** Executions per effect key. */
+  readonly executions: ReadonlyMap<string, number>
+  /** Most calls at once. */
+  readonly most: () => number
+  /** Every traceparent header of the calls, in order. */
+  readonly traceparents: readonly string[]
+  close(): Promise<void>
+}
+
+export type EchoServerOptions = {
+  readonly port?: number
+  readonly service?: DescService
+  readonly digest?: string
+  /** Refuses as BUSY above so many at once. */
+  readonly slots?: number
+}
+
+type Asked = Message & { context?: CallContext; previous?: string; members?: { name: string }[] }
+const table = errorTable(EchoErrorSchema)
+
+export async function openEchoServer(options: EchoServerOptions = {}): Promise<EchoServer> {
+  const { service = EchoService, digest = contractDigest(service), slots = Infinity } = options
+  const executions = new Map<string, number>()
+  const traceparents: string[] = []
+  let running = 0
+  let most = 0
+
+  async function answer(method: DescMethodUnary, request: Asked): Promise<Message> {
+    const key = request.context?.effectKey ?? ''
+    if (running >= slots) throw table.fail('BUSY', 'no slot', 20)
+    executions.set(key, (executions.get(key) ?? 0) + 1)
+    running += 1
+    most = Math.max(most, running)
+    try {
+      return await act(method, request)
+    } finally {
+      running -= 1
+    }
+  }
+
+  const server = new Server()
+  const definition: Record<string, ServiceDefinition[string]> = {}
+  const handlers: UntypedServiceImplementation = {}
+  for (const method of service.methods) {
+    if (method.methodKind !== 'unary') continue
+    definition[method.name] = grpcMethod(method as DescMethodUnary<DescMessage, DescMessage>)
+    const handler: handleUnaryCall<Asked, Message> = (call, callback) => {
+      traceparents.push(...call.metadata.get('traceparent').map(String))
+      answer(method as DescMethodUnary, call.request).then(
+        (response) => callback(null, response),
+        (error: unknown) => callback(grpcError(error)),
+      )
+    }
+    handlers[method.name] = handler
+  }
+  server.addService(definition, handlers)
+  server.addService(
+    { Describe: grpcMethod(StepIntrospectionService.method.describe) },
+    {
+      Describe: (_call: unknown, callback: (error: null, response: Message) => void) => {
+        const contracts = [{ service: service.typeName, contractDigest: digest }]
+        callback(null, create(DescribeResponseSchema, { version: 'test', contracts }))
+      },
+    },
+  )
+  const port = await new Promise<number>((resolve, reject) =>
+    server.bindAsync(
+      `127.0.0.1:${options.port ?? 0}`,
+      ServerCredentials.createInsecure(),
+      (error, bound) => (error ? reject(error) : resolve(bound)),
+    ),
+  )
+  return {
+    address: `127.0.0.1:${port}`,
+    executions,
+    most: () => most,
+    traceparents,
+    close() {
+      server.forceShutdown()
+      return Promise.resolve()
+    },
+  }
+}
+
+async function act(method: DescMethodUnary, request: Asked): Promise<Message> {
+  const [verb = '', what = '', more] = (request.previous ?? request.members?.[0]?.name ?? '').split(
+    ':',
+  )
+  if (verb === 'late') await sleep(Number(what))
+  if (verb === 'hang') await sleep(60_000, undefined, { ref: false })
+  if (verb === 'fail')
+    throw table.fail(what, 'on request', more === undefined ? undefined : Number(more))
+  if (verb === 'code') throw new PlainError(what)
+  const digest = createHash('sha256')
+    .update(toBinary(method.input, { ...request, context: undefined } as Message))
+    .digest('hex')
+  return create(method.output, { digest: verb === 'bad' ? 'short' : digest })
+}
+
+/** A status that no wrapper of ours makes. */
+class PlainError extends Error {}
+
+function grpcError(error: unknown): { code: number; details: string; metadata: Metadata } {
+  if (!(error instanceof PlainError)) return statusOf(failureOf(error), 'wellspring.steps.echo.v1')
+  const code = status[error.message as keyof typeof status]
+  const metadata = new Metadata()
+  const bytes = toBinary(StatusSchema, create(StatusSchema, { code, message: 'plain' }))
+  metadata.set('grpc-status-details-bin', Buffer.from(bytes))
+  return { code, details: 'plain', metadata }
+}
+
+if (import.meta.main) {
+  const { address } = await openEchoServer({ port: Number(process.argv[2] ?? 0) })
+  process.stdout.write(`${address}\n`)
+}
