@@ -3,9 +3,8 @@
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { imageName } from '../core/context.ts'
 import { levelOf, parentOf, parseEntity, traceId, wellName } from '../core/ids.ts'
-import { lifeOf, membersOf } from '../core/life.ts'
+import { membersOf, traceNumberOf } from '../core/life.ts'
 import type { Task } from '../core/state.ts'
-import { traceNumber } from '../core/timeline.ts'
 
 /** Candidates named in an answer. */
 export const CANDIDATES_MAX = 20
@@ -94,8 +93,7 @@ function isFirstWith(key: string, has: (text: string) => boolean): boolean {
 
 /** All trace ids that an entity has had. */
 function tracesOf(task: Task, key: string): string[] {
-  const life = lifeOf(task, key)
-  const count = life ? traceNumber(life) : 0
+  const count = traceNumberOf(task, key) ?? 0
   return Array.from({ length: count }, (_, index) => traceId(task.application, key, index + 1))
 }
 
