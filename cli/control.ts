@@ -1,11 +1,12 @@
 // The coordinator's control API.
 import type { Client } from '@connectrpc/connect'
-import { createClient } from '@connectrpc/connect'
+import { Code, ConnectError, createClient } from '@connectrpc/connect'
 import { createConnectTransport } from '@connectrpc/connect-node'
 import { ControlService } from '#proto/wellspring/control/v1/control_pb.ts'
 import type { WhereFlags } from './environment.ts'
 import { controlAddress } from './environment.ts'
-import { asCliError } from './exit.ts'
+import { CliError, EXIT } from './exit.ts'
+import type { ExitCode } from './exit.ts'
 
 const callTimeoutMs = 10_000
 
@@ -25,4 +26,25 @@ export async function ask<T>(
   } catch (error) {
     throw asCliError(error, baseUrl)
   }
+}
+
+const BY_CODE: ReadonlyMap<Code, ExitCode> = new Map([
+  [Code.NotFound, EXIT.notFound],
+  [Code.InvalidArgument, EXIT.usage],
+  [Code.Unauthenticated, EXIT.notAllowed],
+  [Code.PermissionDenied, EXIT.notAllowed],
+  [Code.Unavailable, EXIT.unreachable],
+  [Code.DeadlineExceeded, EXIT.timeout],
+])
+
+/** What a failed call to the coordinator means for the person who typed the command. */
+function asCliError(error: unknown, address: string): CliError {
+  if (error instanceof CliError) return error
+  const failed = ConnectError.from(error)
+  const exit = BY_CODE.get(failed.code) ?? EXIT.failed
+  const message =
+    exit === EXIT.unreachable
+      ? `the coordinator at ${address} cannot be reached (${failed.rawMessage}): is it running? try: npm start`
+      : failed.rawMessage
+  return new CliError(exit, message, { cause: error })
 }

@@ -1,5 +1,4 @@
 // Exit codes, the same for every verb, and the one error that carries them.
-import { Code, ConnectError } from '@connectrpc/connect'
 
 export const EXIT = {
   ok: 0,
@@ -28,25 +27,4 @@ export class CliError extends Error {
     this.name = 'CliError'
     this.exit = exit
   }
-}
-
-const BY_CODE: ReadonlyMap<Code, ExitCode> = new Map([
-  [Code.NotFound, EXIT.notFound],
-  [Code.InvalidArgument, EXIT.usage],
-  [Code.Unauthenticated, EXIT.notAllowed],
-  [Code.PermissionDenied, EXIT.notAllowed],
-  [Code.Unavailable, EXIT.unreachable],
-  [Code.DeadlineExceeded, EXIT.timeout],
-])
-
-/** What a failed call to the coordinator means for the person who typed the command. */
-export function asCliError(error: unknown, address: string): CliError {
-  if (error instanceof CliError) return error
-  const failed = ConnectError.from(error)
-  const exit = BY_CODE.get(failed.code) ?? EXIT.failed
-  const message =
-    exit === EXIT.unreachable
-      ? `the coordinator at ${address} cannot be reached (${failed.rawMessage}): is it running? try: npm start`
-      : failed.rawMessage
-  return new CliError(exit, message, { cause: error })
 }

@@ -6,12 +6,8 @@ import { parseEntity, wellAt, wellPosition } from '../coordinator/core/ids.ts'
 import type { Look } from './output.ts'
 import { FAILED_SIGN, glyph, MISSING_SIGN, verdictSign } from './states.ts'
 
-/** Rows and columns of the plates that are sold: 6 to 1,536 wells. */
+/** Rows and columns of the plates that are screened: 96, 384 and 1,536 wells. */
 const FORMATS = [
-  [2, 3],
-  [3, 4],
-  [4, 6],
-  [6, 8],
   [8, 12],
   [16, 24],
   [32, 48],

@@ -1,23 +1,16 @@
-// npx wellspring: the verbs, their flags and their exit codes.
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
-import { parseChannels } from '../ingest/channels.ts'
-import { COMPLETENESS } from '../ingest/plan.ts'
-import { messageOf } from '../ingest/resolve.ts'
-import { deadLetters } from './dead-letters.ts'
+// npx wellspring: the verbs, their flags and their exit codes. A verb's code is loaded when it is used.
+import { Command, CommanderError, Option } from 'commander'
+import { COMPLETENESS } from '../ingest/completeness.ts'
+import { messageOf } from '../ingest/sighting.ts'
 import { CliError, EXIT, EXIT_HELP } from './exit.ts'
+import { channels, duration, share, whole } from './flags.ts'
 import type { IngestFlags } from './ingest.ts'
-import { ingest } from './ingest.ts'
 import type { Format } from './output.ts'
 import { FORMATS, say } from './output.ts'
-import { plate, plates, well } from './plates.ts'
 import type { RedriveFlags } from './redrive.ts'
-import { redrive } from './redrive.ts'
 import type { ResultFlags } from './results.ts'
-import { results } from './results.ts'
-import type { Where } from './selection.ts'
-import { parseWhere } from './selection.ts'
-import { verify } from './verify.ts'
-import { why } from './why.ts'
+import type { Where } from './where.ts'
+import { parseWhere } from './where.ts'
 
 async function run(argv: readonly string[]): Promise<number> {
   // A reader that has seen enough ("| head") ends the command quietly.
@@ -94,22 +87,21 @@ function addIngest(parent: Command): void {
       share,
       quorum,
     )
-    .option(
-      '--quorum-after <time>',
-      'quiet time before the quorum is enough',
-      duration,
-      quorumAfterMs,
+    .addOption(
+      new Option('--quorum-after <time>', 'quiet time before the quorum is enough')
+        .argParser(duration)
+        .default(quorumAfterMs, `${quorumAfterMs / 1_000}s`),
     )
-    .option(
-      '--deadline <time>',
-      'quiet time before a level closes with its holes',
-      duration,
-      deadlineMs,
+    .addOption(
+      new Option('--deadline <time>', 'quiet time before a level closes with its holes')
+        .argParser(duration)
+        .default(deadlineMs, `${deadlineMs / 1_000}s`),
     )
     .option('--dry-run', 'show what would be announced', false)
     .action(async (path: string, options: IngestOptions) => {
       const { quorum: enough, quorumAfter, deadline, ...flags } = options
       const completeness = { quorum: enough, quorumAfterMs: quorumAfter, deadlineMs: deadline }
+      const { ingest } = await import('./ingest.ts')
       await ingest(path, { ...flags, completeness })
     })
 }
@@ -117,42 +109,48 @@ function addIngest(parent: Command): void {
 type Flags = { readonly output: Format; readonly address?: string; readonly brokers?: string }
 
 function addLooks(parent: Command): void {
-  withAddress(verb(parent, 'plates', 'all plates with their counts')).action((flags: Flags) =>
-    plates(flags),
+  withAddress(verb(parent, 'plates', 'all plates with their counts')).action(async (flags: Flags) =>
+    (await import('./plates.ts')).plates(flags),
   )
   withAddress(verb(parent, 'plate', 'one plate: heat map, verdict, holes by name'))
     .argument('<plate>', 'entity key, or any part of it that is unambiguous')
     .option('--time-point <t>', 'time point to draw (default: the first)', whole)
-    .action((name: string, flags: Flags & { timePoint?: number }) => plate(name, flags))
+    .action(async (name: string, flags: Flags & { timePoint?: number }) =>
+      (await import('./plates.ts')).plate(name, flags),
+    )
   withAddress(verb(parent, 'well', 'one well: its counts, its steps, what is missing in it'))
     .argument('<well>', 'PLATE/WELL, or an entity key')
-    .action((name: string, flags: Flags) => well(name, flags))
+    .action(async (name: string, flags: Flags) => (await import('./plates.ts')).well(name, flags))
   withAddress(verb(parent, 'why', 'state, time, attempts and next step of one entity'))
     .argument('<about>', 'entity key or part of it, image file name, URI, or trace id')
-    .action((about: string, flags: Flags) => why(about, flags))
+    .action(async (about: string, flags: Flags) => (await import('./why.ts')).why(about, flags))
 }
 
 function addRecords(parent: Command): void {
   withBrokers(verb(parent, 'results', 'what the steps measured'))
-    .argument('[entity]', 'only at or below this entity', '')
+    .argument('[entity]', 'only at or below this entity')
     .option('--step <name>', 'only this step')
     .option('--closes', 'closes of sites, wells and plates too', false)
     .option('--all-revisions', 'superseded revisions too', false)
-    .action((within: string, flags: ResultFlags) => results(within, flags))
+    .action(async (within: string | undefined, flags: ResultFlags) =>
+      (await import('./results.ts')).results(within ?? '', flags),
+    )
   withBrokers(verb(parent, 'dead-letters', 'what was set aside, by cause'))
-    .argument('[entity]', 'only at or below this entity', '')
+    .argument('[entity]', 'only at or below this entity')
     .option(
       '--where <fields>',
       'only step=…,reason=…,class=…,level=…,plate=…,well=…',
       parseWhere,
       noWhere,
     )
-    .action((within: string, flags: Flags & { where: Where }) => deadLetters(within, flags))
+    .action(async (within: string | undefined, flags: Flags & { where: Where }) =>
+      (await import('./dead-letters.ts')).deadLetters(within ?? '', flags),
+    )
   withBrokers(verb(parent, 'verify', 'audit the topics: every planned step run ends exactly once'))
-    .argument('[entity]', 'only at or below this entity key', '')
-    .option('--wait <time>', 'go on looking until clean, so long at most', duration, 0)
-    .action((within: string, flags: Flags & { wait: number }) =>
-      verify(within, { ...flags, waitMs: flags.wait }),
+    .argument('[entity]', 'only at or below this entity key')
+    .option('--wait <time>', 'go on looking until clean, so long at most', duration)
+    .action(async (within: string | undefined, flags: Flags & { wait?: number }) =>
+      (await import('./verify.ts')).verify(within ?? '', { ...flags, waitMs: flags.wait ?? 0 }),
     )
 }
 
@@ -160,7 +158,7 @@ const noWhere: Where = new Map()
 
 function addRedrive(parent: Command): void {
   withBrokers(verb(parent, 'redrive', 'try parked step runs again'))
-    .argument('[entity]', 'only at or below this entity', '')
+    .argument('[entity]', 'only at or below this entity')
     .option(
       '--where <fields>',
       'only step=…,reason=…,class=…,level=…,plate=…,well=…',
@@ -170,35 +168,9 @@ function addRedrive(parent: Command): void {
     .option('--reason <text>', 'why, for the record', '')
     .option('--dry-run', 'show what would be redriven', false)
     .option('-y, --yes', 'do not ask', false)
-    .action((within: string, flags: RedriveFlags) => redrive(within, flags))
-}
-
-function channels(text: string): ReturnType<typeof parseChannels> {
-  try {
-    return parseChannels(text)
-  } catch (error) {
-    throw new InvalidArgumentError(messageOf(error))
-  }
-}
-
-function whole(text: string): number {
-  if (/^[0-9]{1,9}$/.test(text)) return Number(text)
-  throw new InvalidArgumentError('want a whole number')
-}
-
-function share(text: string): number {
-  const value = Number(text)
-  if (text !== '' && value >= 0 && value <= 1) return value
-  throw new InvalidArgumentError('want a share from 0 to 1')
-}
-
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
-
-/** "90s", "500ms", "2m", "1h" in milliseconds. */
-function duration(text: string): number {
-  const match = /^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)$/.exec(text)
-  if (match) return Math.round(Number(match[1]) * (UNITS[match[2] ?? ''] ?? 0))
-  throw new InvalidArgumentError('want a time such as 500ms, 90s, 2m or 1h')
+    .action(async (within: string | undefined, flags: RedriveFlags) =>
+      (await import('./redrive.ts')).redrive(within ?? '', flags),
+    )
 }
 
 const exit = await run(process.argv)

@@ -1,44 +1,9 @@
 // What the person sees: data on stdout in the form asked for, everything else on stderr.
-import type { DescMessage, JsonValue, MessageShape } from '@bufbuild/protobuf'
-import { createRegistry, toJson } from '@bufbuild/protobuf'
-import { file_wellspring_steps_echo_v1_echo } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import { file_wellspring_steps_features_v1_extract_features } from '#proto/wellspring/steps/features/v1/extract_features_pb.ts'
-import { file_wellspring_steps_imagequality_v1_image_quality } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
-import { file_wellspring_steps_nuclei_v1_segment_nuclei } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
-import { file_wellspring_steps_platequality_v1_plate_quality } from '#proto/wellspring/steps/platequality/v1/plate_quality_pb.ts'
-import { file_wellspring_steps_wellprofile_v1_well_profile } from '#proto/wellspring/steps/wellprofile/v1/well_profile_pb.ts'
+
+import type { JsonValue } from '@bufbuild/protobuf'
 
 export const FORMATS = ['text', 'json', 'jsonl'] as const
 export type Format = (typeof FORMATS)[number]
-
-/** The step messages that an Any may hold. */
-const registry = createRegistry(
-  file_wellspring_steps_echo_v1_echo,
-  file_wellspring_steps_features_v1_extract_features,
-  file_wellspring_steps_imagequality_v1_image_quality,
-  file_wellspring_steps_nuclei_v1_segment_nuclei,
-  file_wellspring_steps_platequality_v1_plate_quality,
-  file_wellspring_steps_wellprofile_v1_well_profile,
-)
-
-/** Proto3 JSON. A step message that this version does not know is shown by its type and bytes. */
-export function jsonOf<D extends DescMessage>(schema: D, message: MessageShape<D>): JsonValue {
-  try {
-    return toJson(schema, message, { registry })
-  } catch {
-    return toJson(schema, withoutUnknown(schema, message), { registry })
-  }
-}
-
-function withoutUnknown<D extends DescMessage>(
-  schema: D,
-  message: MessageShape<D>,
-): MessageShape<D> {
-  const copy = { ...message } as Record<string, unknown>
-  for (const field of schema.fields)
-    if (field.message?.typeName === 'google.protobuf.Any') delete copy[field.localName]
-  return copy as MessageShape<D>
-}
 
 export function data(text: string): void {
   process.stdout.write(text.endsWith('\n') || text === '' ? text : `${text}\n`)

@@ -1,28 +1,8 @@
 // Which step runs a person means: an entity and everything below it, and --where step=…,reason=…,class=….
 import type { DeadLetter } from '#proto/wellspring/record/v1/output_pb.ts'
-import { CliError, EXIT } from './exit.ts'
 import type { Ledger, RunEnd } from './ledger.ts'
 import { classWord } from './states.ts'
-
-const FIELDS = ['step', 'reason', 'class', 'level', 'plate', 'well'] as const
-type Field = (typeof FIELDS)[number]
-export type Where = ReadonlyMap<Field, string>
-
-/** Reads "step=segment-nuclei,reason=TRUNCATED"; && may stand for the comma. */
-export function parseWhere(text: string): Where {
-  const where = new Map<Field, string>()
-  for (const part of text.split(/,|&&/)) {
-    const [name = '', value = ''] = part.split('=', 2).map((side) => side.trim())
-    const field = FIELDS.find((known) => known === name)
-    if (field === undefined || value === '')
-      throw new CliError(
-        EXIT.usage,
-        `--where: "${part.trim()}" is not FIELD=VALUE with FIELD one of ${FIELDS.join(', ')}`,
-      )
-    where.set(field, value)
-  }
-  return where
-}
+import type { Field, Where } from './where.ts'
 
 export type Parked = RunEnd & { readonly deadLetter: DeadLetter }
 

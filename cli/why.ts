@@ -14,8 +14,9 @@ import { timestampDate } from '@bufbuild/protobuf/wkt'
 import { ask } from './control.ts'
 import type { WhereFlags } from './environment.ts'
 import { CliError, EXIT } from './exit.ts'
+import { jsonOf } from './json.ts'
 import type { Format, Look } from './output.ts'
-import { jsonOf, lookOf, seconds, showOne } from './output.ts'
+import { lookOf, seconds, showOne } from './output.ts'
 import { classWord, stateGlyph, verdictWord } from './states.ts'
 
 /** Prints what is known about the one entity that `about` names. */

@@ -10,7 +10,7 @@ import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import { entityKey, partitionKey, spanId, traceId } from '../coordinator/core/ids.ts'
 import { artifactOf, mapOrdered } from './digest.ts'
 import type { ResolvedImage } from './resolve.ts'
-import { messageOf } from './resolve.ts'
+import { messageOf } from './sighting.ts'
 import type { Refusal } from './sighting.ts'
 
 /** A record for an input topic, without the topic's prefix; the announcer picks the partition from the key. */

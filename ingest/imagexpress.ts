@@ -5,6 +5,7 @@ import { basename, join, sep } from 'node:path'
 import { wellName } from '../coordinator/core/ids.ts'
 import type { Htd } from './htd.ts'
 import { parseHtd } from './htd.ts'
+import { messageOf } from './sighting.ts'
 import type { Layout, Refusal, Sighting, Survey } from './sighting.ts'
 
 const GUID = '[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}'
@@ -146,7 +147,7 @@ async function readPlates(
     } catch (error) {
       refusals.push({
         origin: path,
-        reason: error instanceof Error ? error.message : String(error),
+        reason: messageOf(error),
       })
     }
   }

@@ -7,17 +7,9 @@ import {
   PlannedWellSchema,
   PlatePlanSchema,
 } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import type { Completeness } from './completeness.ts'
+import { COMPLETENESS } from './completeness.ts'
 import type { ResolvedPlate } from './resolve.ts'
-
-export type Completeness = {
-  /** Share of the expected members, 0 to 1. */
-  readonly quorum: number
-  readonly quorumAfterMs: number
-  readonly deadlineMs: number
-}
-
-/** Everything on disk is announced at once, so half a minute of quiet means that nothing more comes. */
-export const COMPLETENESS: Completeness = { quorum: 0.9, quorumAfterMs: 10_000, deadlineMs: 30_000 }
 
 /** Builds the plan. Sites, time points, z planes and wells are in ascending order. */
 export function planOf(plate: ResolvedPlate, completeness: Completeness = COMPLETENESS): PlatePlan {

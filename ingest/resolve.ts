@@ -5,6 +5,7 @@ import type { Channel, Identity } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { encodeId, entityKey } from '../coordinator/core/ids.ts'
 import { kindOfName } from './channels.ts'
 import { artifactOf, mapOrdered } from './digest.ts'
+import { messageOf } from './sighting.ts'
 import type { Layout, Refusal, Sighting, Survey } from './sighting.ts'
 import type { TiffText } from './tiff.ts'
 import { readTiffText } from './tiff.ts'
@@ -224,8 +225,4 @@ async function digestOf(path: string): Promise<string> {
     (artifact) => artifact.sha256,
     (error: unknown) => `unreadable ${path} ${messageOf(error)}`,
   )
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

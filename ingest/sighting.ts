@@ -57,3 +57,8 @@ export type Survey = {
 
 /** A channel of a plate, as the records name it. */
 export type ChannelChoice = { readonly id: string; readonly kind: ChannelKind }
+
+/** What an error says, for a refusal. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
