@@ -184,6 +184,18 @@ test('without the record, files that an earlier attempt published are described,
   assert.equal(dirname(fileURLToPath(first['a.csv'].uri)).startsWith(store), true)
 })
 
+test('of many that publish at once one wins, and all describe its files', async (t) => {
+  const store = scratch(t)
+  const one = async (n: number): Promise<string> => {
+    const file = { bytes: Buffer.from(String(n)), mediaType: 'text/plain' }
+    const files = await publish(store, contextOf('1'), { file }, [])
+    return files.file.sha256
+  }
+  const digests = await Promise.all([1, 2, 3, 4, 5, 6].map(one))
+  assert.equal(new Set(digests).size, 1)
+  assert.deepEqual(readdirSync(join(store, '.tmp')), [])
+})
+
 test('what a killed process left is swept a day later, not before', async (t) => {
   const store = scratch(t)
   for (const name of ['old', 'new'])

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { status } from '@grpc/grpc-js'
@@ -8,8 +9,20 @@ import {
   CancelRequestSchema,
   StepIntrospectionService,
 } from '#proto/wellspring/step/v1/introspection_pb.ts'
+import { createAnswers } from '../../services/kit/effects.ts'
+import type { Caller, Execution } from '../../services/kit/executions.ts'
+import { createExecutions } from '../../services/kit/executions.ts'
 import type { EchoHandler } from './support.ts'
-import { begin, contextOf, digest, echo, echoRequest, refusal, startEcho } from './support.ts'
+import {
+  begin,
+  contextOf,
+  digest,
+  echo,
+  echoRequest,
+  entity,
+  refusal,
+  startEcho,
+} from './support.ts'
 
 const { echoImage } = EchoService.method
 const key = '1'
@@ -179,4 +192,70 @@ test('a key never gives one entity the answer of another', async (t) => {
   const refused = await refusal(echo(client, other))
   assert.equal(refused.code, status.INVALID_ARGUMENT)
   assert.match(refused.details, /is already that of .* of E1\/P1\/a1\/B07/)
+})
+
+/** An execution without a server, on timers that the test moves. */
+function direct(t: TestContext, graceMs: number): Direct {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const executions = createExecutions(graceMs, createAnswers())
+  const slots = { max: 10, used: 0, meanMs: 0 }
+  const seen = Promise.withResolvers<AbortSignal>()
+  return {
+    signal: seen.promise,
+    join(timeoutMs) {
+      const caller: Caller = { left: false, onLeft: undefined, dedup: 'miss' }
+      const job = {
+        method: 'm',
+        entity,
+        key,
+        type: 't',
+        slots,
+        effects: undefined,
+        deadline: performance.now() + timeoutMs,
+        work({ signal }: Execution) {
+          seen.resolve(signal)
+          return new Promise<Uint8Array>(() => {})
+        },
+      }
+      executions.run(job, caller).catch(() => {})
+      return () => {
+        caller.left = true
+        caller.onLeft?.()
+      }
+    },
+  }
+}
+
+type Direct = {
+  readonly signal: Promise<AbortSignal>
+  /** A caller comes; the returned function makes it leave. */
+  readonly join: (timeoutMs: number) => () => void
+}
+
+test('who joins within the grace stops the clock; when it leaves the clock starts anew', async (t) => {
+  const { signal, join } = direct(t, 30_000)
+  const leave = join(3_600_000)
+  const { aborted } = await signal
+  assert.equal(aborted, false)
+  leave()
+  t.mock.timers.tick(29_999)
+  const leaveToo = join(3_600_000)
+  t.mock.timers.tick(60_000)
+  assert.equal((await signal).aborted, false)
+  leaveToo()
+  t.mock.timers.tick(29_999)
+  assert.equal((await signal).aborted, false)
+  t.mock.timers.tick(1)
+  assert.equal((await signal).aborted, true)
+})
+
+test('the latest deadline of those who wait is the one that counts', async (t) => {
+  const { signal, join } = direct(t, 30_000)
+  join(10_000)
+  join(20_000)
+  join(5_000)
+  t.mock.timers.tick(19_000)
+  assert.equal((await signal).aborted, false)
+  t.mock.timers.tick(1_001)
+  assert.equal((await signal).aborted, true)
 })
