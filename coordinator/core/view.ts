@@ -144,7 +144,10 @@ function runView(task: Task, key: string, run: StepRun, nowMs: number): RunView 
     verdict: run.verdict,
     effectKey: hex(run.effectKey),
     ...(run.failure && { failure: run.failure }),
-    ...(run.state === RunState.BACKOFF && { dueAt: timestampFromMs(run.dueMs) }),
+    ...(run.state === RunState.BACKOFF && {
+      // A service may wish for a fraction of a millisecond.
+      dueAt: timestampFromMs(Math.ceil(run.dueMs)),
+    }),
     ...(step &&
       run.revision > 0 && {
         output: anyPack(step.method.output, fromBinary(step.method.output, run.output)),
