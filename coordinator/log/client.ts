@@ -1,4 +1,5 @@
 // Plain use of the topics, without tasks: for the command line, the ingest and tests.
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kafka, Producer } from 'kafkajs'
 import { taskOf } from '../core/ids.ts'
 import { bounded, createKafka, toLogError } from './connection.ts'
@@ -9,7 +10,7 @@ import { kafkajs } from './patches.ts'
 import { LogError } from './port.ts'
 import type { LogRecord } from './port.ts'
 
-const limits = { sendsMax: 5, sendBytesMax: 500_000, closeMs: 2_000 } as const
+const limits = { sendsMax: 6, retryFirstMs: 50, sendBytesMax: 500_000, closeMs: 2_000 } as const
 
 export type OutgoingRecord = {
   readonly topic: TopicName
@@ -24,7 +25,7 @@ export type OutgoingRecord = {
 export interface Client {
   /**
    * Writes records, in order, outside any transaction; resolves when all replicas have them. A send that fails is
-   * repeated up to 5 times, so a record may be there twice; rejects with LogError.
+   * repeated up to 5 times, over 3 s, so a record may be there twice; rejects with LogError.
    */
   produce(records: readonly OutgoingRecord[]): Promise<void>
   /** All committed records of a topic up to its end at the time of the call; in order within a partition. */
@@ -138,6 +139,7 @@ function createSender(kafka: Kafka, reader: Reader, topicPrefix: string) {
         if (tries === limits.sendsMax)
           throw toLogError(error, `Cannot write ${records.length} records`)
         connected = undefined
+        await sleep(limits.retryFirstMs * 2 ** tries)
       }
     }
   }

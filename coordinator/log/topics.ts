@@ -8,8 +8,8 @@ import { INPUT_TOPICS, LogError, OUTPUT_TOPICS } from './port.ts'
 
 const day = 86_400_000
 const limits = {
-  leadersMs: 30_000,
-  leadersEveryMs: 50,
+  servedMs: 30_000,
+  servedEveryMs: 50,
   replicasMax: 3,
   plateEventsPartitions: 8,
 } as const
@@ -49,7 +49,7 @@ export type TopicOptions = ConnectionOptions & {
 }
 
 /**
- * Makes the topics that are missing and resolves when every partition has a leader. Rejects with LogError fatal
+ * Makes the topics that are missing and resolves when every partition is served. Rejects with LogError fatal
  * when one exists with another number of partitions.
  */
 export async function createTopics(options: TopicOptions): Promise<void> {
@@ -62,8 +62,8 @@ export async function createTopics(options: TopicOptions): Promise<void> {
     const topics = TOPICS.filter((name) => !existing.has(options.topicPrefix + name)).map((name) =>
       topicConfig(name, options, replicas),
     )
-    if (topics.length > 0) await admin.createTopics({ topics, waitForLeaders: true })
-    await untilLed(
+    if (topics.length > 0) await admin.createTopics({ topics, waitForLeaders: false })
+    await untilServed(
       admin,
       TOPICS.map((name) => options.topicPrefix + name),
     )
@@ -103,17 +103,19 @@ function topicConfig(name: TopicName, options: TopicOptions, replicas: number): 
   }
 }
 
-async function untilLed(admin: Admin, topics: string[]): Promise<void> {
-  const endMs = performance.now() + limits.leadersMs
-  for (;;) {
-    const metadata = await admin.fetchTopicMetadata({ topics }).catch(() => undefined)
-    const led = metadata?.topics.every(
-      ({ partitions }) => partitions.length > 0 && partitions.every((one) => one.leader >= 0),
-    )
-    if (led === true) return
-    if (performance.now() > endMs)
-      throw new Error('some partitions have no leader after 30 s: are all brokers up?')
-    await sleep(limits.leadersEveryMs)
+/** A new topic is refused for a moment even when its leader is known: it serves when it tells its offsets. */
+async function untilServed(admin: Admin, topics: readonly string[]): Promise<void> {
+  const endMs = performance.now() + limits.servedMs
+  for (const topic of topics) {
+    for (;;) {
+      try {
+        const offsets = await admin.fetchTopicOffsets(topic)
+        if (offsets.length > 0) break
+      } catch (error) {
+        if (performance.now() > endMs) throw error
+      }
+      await sleep(limits.servedEveryMs)
+    }
   }
 }
 

@@ -37,6 +37,7 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 auto.create.topics.enable=false
 
 # A laptop's share: two cores, 128 MB less for the cleaner.
+log.cleaner.backoff.ms=1000
 log.cleaner.dedupe.buffer.size=2097152
 num.network.threads=1
 num.io.threads=2

@@ -1,43 +1,116 @@
+// The suite of the port on a real broker, and what only Kafka does.
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
-import { brokerForTests } from '../../dev/broker.ts'
-import { openClient } from '../../coordinator/log/client.ts'
+import { test } from 'node:test'
+import { createKafka } from '../../coordinator/log/connection.ts'
 import { openKafkaLog } from '../../coordinator/log/kafka.ts'
+import { kafkajs } from '../../coordinator/log/patches.ts'
 import { createTopics } from '../../coordinator/log/topics.ts'
-import type { LogRecord } from '../../coordinator/log/port.ts'
-import { logSuite } from './port.suite.ts'
-import type { LogWorld } from './port.suite.ts'
-
-const quiet = (): void => {}
-
-async function kafkaWorld(tasks: number): Promise<LogWorld> {
-  const { brokers } = await brokerForTests()
-  const application = randomUUID()
-  const topicPrefix = `${application}.`
-  await createTopics({ brokers, topicPrefix, tasks })
-  const client = openClient({ brokers, topicPrefix })
-  return {
-    open: (instance) =>
-      openKafkaLog({
-        brokers,
-        topicPrefix,
-        application,
-        tasks,
-        instance,
-        controlAddress: instance,
-        sessionTimeoutMs: 6_000,
-        logger: quiet,
-      }),
-    produce: (topic, partition, key, value) =>
-      client.produce([{ topic, partition, key, value: Buffer.from(value), headers: {} }]),
-    async committed(topic) {
-      const records: LogRecord[] = []
-      for await (const record of client.readAll(topic)) records.push(record)
-      return records
-    },
-    close: () => client.close(),
-  }
-}
+import { createMember, isLogError, keyOf, logSuite, record } from './port.suite.ts'
+import { kafkaWorld } from './world.ts'
 
 logSuite('kafka', kafkaWorld)
-void assert
+
+test('topics that do not fit the number of tasks refuse the start, with the way out', async () => {
+  const world = await kafkaWorld(2)
+  const log = await openKafkaLog({ ...world.options, tasks: 3 })
+  await assert.rejects(log.join(createMember(log).listener), (error) => {
+    isLogError('fatal')(error)
+    const { topicPrefix } = world.options
+    assert.ok(String(error).includes(`${topicPrefix}images.v1 has 2 partitions and must have 3`))
+    return /WELLSPRING_TASKS/.test(String(error))
+  })
+  await assert.rejects(createTopics({ ...world.options, tasks: 3 }), isLogError('fatal'))
+  await createTopics(world.options) // again: nothing to do
+  const missing = await openKafkaLog({ ...world.options, topicPrefix: 'nothing.' })
+  await assert.rejects(missing.join(createMember(missing).listener), /nothing.images.v1 is missing/)
+  await Promise.all([log.close(), missing.close(), world.close()])
+})
+
+test('a commit the broker would refuse is refused before anything is sent', async () => {
+  const world = await kafkaWorld(1)
+  const log = await world.open('a')
+  const writer = await log.fence(0)
+  const large = { ...record(0, 'large'), value: Buffer.alloc(300_000) }
+  await assert.rejects(
+    writer.commit([large]),
+    (error) => isLogError('fatal')(error) && /"large".*300\d{3} bytes/.test(String(error)),
+  )
+  const many = Array.from({ length: 4 }, (_, index) => ({
+    ...record(0, `${index}`),
+    value: Buffer.alloc(240_000),
+  }))
+  await assert.rejects(writer.commit(many), /split it/)
+  await writer.commit([record(0, 'fits')])
+  assert.deepEqual((await world.committed('state.v1')).map(keyOf), ['fits'])
+  await writer.close()
+  await Promise.all([log.close(), world.close()])
+})
+
+test('positions pass markers and aborted records', async () => {
+  const world = await kafkaWorld(1)
+  const log = await world.open('a')
+  const producer = createKafka(world.options).producer({
+    transactionalId: world.options.application,
+    createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+    retry: { retries: 0 },
+  })
+  await producer.connect()
+  const topic = `${world.options.topicPrefix}images.v1`
+  for (const end of ['commit', 'abort'] as const) {
+    const transaction = await producer.transaction()
+    await transaction.send({ topic, messages: [{ key: 'k', value: end, partition: 0 }] })
+    await transaction[end]()
+  }
+  await producer.disconnect()
+  const member = createMember(log)
+  await log.join(member.listener)
+  await member.until(() => member.owned.length === 1)
+  log.resume(0, { 'images.v1': 0, 'commands.v1': 0 })
+  await member.until(() => member.passed.get('images.v1/0') === 4)
+  assert.deepEqual(member.delivered, ['commit'])
+  assert.equal((await log.inputOffsets(0))['images.v1'].high, 4)
+  await Promise.all([log.close(), world.close()])
+})
+
+test('a position outside the log ends the process with a message instead of a jump', async () => {
+  const world = await kafkaWorld(1)
+  const log = await world.open('a')
+  const member = createMember(log)
+  await world.produce('images.v1', 0, 'k', 'one')
+  await log.join(member.listener)
+  await member.until(() => member.owned.length === 1)
+  log.resume(0, { 'images.v1': 500, 'commands.v1': 0 })
+  await assert.rejects(
+    member.until(() => false),
+    /Offset 500 of .*images.v1\/0 is outside the log/,
+  )
+  assert.deepEqual(member.delivered, [])
+  await Promise.all([log.close(), world.close()])
+})
+
+test('every member knows the address of every owner', async () => {
+  const world = await kafkaWorld(4)
+  const [one, two] = [await world.open('host-1:1'), await world.open('host-2:2')]
+  const [a, b] = [createMember(one), createMember(two)]
+  await one.join(a.listener)
+  await two.join(b.listener)
+  await a.until(() => a.owned.length === 2 && b.owned.length === 2, b)
+  const expected = new Map([
+    ...a.owned.map((task) => [task, 'host-1:1'] as const),
+    ...b.owned.map((task) => [task, 'host-2:2'] as const),
+  ])
+  assert.deepEqual(new Map(one.owners()), expected)
+  assert.deepEqual(new Map(two.owners()), expected)
+  await Promise.all([one.close(), two.close(), world.close()])
+})
+
+test('close is quick and idempotent for whoever holds the process', async () => {
+  const world = await kafkaWorld(1)
+  const log = await world.open('a')
+  const member = createMember(log)
+  await log.join(member.listener)
+  const startMs = performance.now()
+  await log.close()
+  assert.ok(performance.now() - startMs < 3_000)
+  await world.close()
+})

@@ -1,0 +1,41 @@
+// An application on topics of its own, on the broker of the test process.
+import { randomUUID } from 'node:crypto'
+import { brokerForTests } from '../../dev/broker.ts'
+import { openClient } from '../../coordinator/log/client.ts'
+import type { Client } from '../../coordinator/log/client.ts'
+import { openKafkaLog } from '../../coordinator/log/kafka.ts'
+import type { KafkaLogOptions } from '../../coordinator/log/kafka.ts'
+import type { LogRecord } from '../../coordinator/log/port.ts'
+import { createTopics } from '../../coordinator/log/topics.ts'
+import type { LogWorld } from './port.suite.ts'
+
+export type KafkaWorld = LogWorld & { readonly options: KafkaLogOptions; readonly client: Client }
+
+export async function kafkaWorld(tasks: number, brokers?: readonly string[]): Promise<KafkaWorld> {
+  const application = randomUUID()
+  const options: KafkaLogOptions = {
+    brokers: brokers ?? (await brokerForTests()).brokers,
+    topicPrefix: `${application}.`,
+    application,
+    tasks,
+    instance: 'a',
+    controlAddress: 'a',
+    sessionTimeoutMs: 6_000,
+    logger: () => {},
+  }
+  await createTopics(options)
+  const client = openClient(options)
+  return {
+    options,
+    client,
+    open: (instance) => openKafkaLog({ ...options, instance, controlAddress: instance }),
+    produce: (topic, partition, key, value) =>
+      client.produce([{ topic, partition, key, value: Buffer.from(value), headers: {} }]),
+    async committed(topic) {
+      const records: LogRecord[] = []
+      for await (const record of client.readAll(topic)) records.push(record)
+      return records
+    },
+    close: () => client.close(),
+  }
+}
