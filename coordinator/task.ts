@@ -9,7 +9,7 @@ import type { Batch } from './log/batch.ts'
 import { addOutput, addRecord, emptyBatch, flushRecords } from './log/batch.ts'
 import { pause } from './log/clock.ts'
 import type { Deadlines } from './log/deadlines.ts'
-import { deadlines } from './log/deadlines.ts'
+import { STALE_MS, deadlines } from './log/deadlines.ts'
 import type { Inbox } from './log/inbox.ts'
 import { inbox } from './log/inbox.ts'
 import { eventOf } from './log/intake.ts'
@@ -46,6 +46,8 @@ export class TaskEngine {
   #flushedAtMs = -Infinity
   #timers: ReturnType<typeof timers>
   #deadlines: Deadlines
+  /** When the last deadlines were allowed to take effect. */
+  #openedMs = 0
   #confirmed: { afterMs: number; resolve: () => void } | undefined
   #status: ReturnType<typeof statusBoard>
 
@@ -60,6 +62,7 @@ export class TaskEngine {
       inputOffsets: () => options.log.inputOffsets(options.task),
       next: () => this.#inbox.next,
       fire: (entities) => {
+        this.#openedMs = options.clock.monotonicMs()
         for (const entity of entities)
           this.#urgent.push({ kind: 'timer', entity, completeness: true })
         this.#pump()
@@ -113,6 +116,11 @@ export class TaskEngine {
     caller.detach(this.task)
     if (running) await Promise.race([running, pause(clock, limits.lastFlushWaitMs)])
     await writer?.close()
+  }
+
+  /** Whether anything waits to be flushed, or is on its way. */
+  isFlushing(): boolean {
+    return this.#flushing !== undefined || this.#hasWork()
   }
 
   /** Open calls, queued inputs, timers: for the operator and for tests. */
@@ -241,6 +249,15 @@ export class TaskEngine {
   #take(event: Event): void {
     const { clock, random } = this.#options
     if (!this.state) return
+    if (
+      event.kind === 'timer' &&
+      event.completeness &&
+      clock.monotonicMs() - this.#openedMs > STALE_MS
+    ) {
+      // The process was paused with the deadline in hand: ask again what is in the topics.
+      this.#deadlines.add(event.entity)
+      return
+    }
     if (event.kind === 'outcome') this.#batch.outcomes.push(event.effectKey)
     this.#events += 1
     this.#perform(decide(this.state, event, clock.nowMs(), random))

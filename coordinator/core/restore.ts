@@ -41,7 +41,7 @@ function takeUp(cx: Context, place: Place | undefined): void {
     const run = place.runs.find((one) => one.step === step.index)
     if (run?.state === RunState.RUNNING && !goOn(cx, place, step)) restart(cx, place)
     if (run?.state !== RunState.BACKOFF) continue
-    const atMs = run.dueMs > cx.now ? run.dueMs : cx.now + cx.dice() * RESTORE_JITTER_MS
+    const atMs = run.dueMs > cx.now ? run.dueMs : cx.now + Math.floor(cx.dice() * RESTORE_JITTER_MS)
     run.dueMs = atMs
     cx.effects.push({ kind: 'timer', entity: place.key, atMs, completeness: false })
   }

@@ -1,7 +1,7 @@
 // Time and chance at the edge: the core gets them as arguments, the simulator brings its own.
 
 export interface Clock {
-  /** UTC milliseconds: wall clock at start plus monotonic time since, so that it never runs backwards. */
+  /** Whole UTC milliseconds: wall clock at start plus monotonic time since, so that it never runs backwards. */
   nowMs(): number
   /** Milliseconds of a clock that only moves forward, for intervals. */
   monotonicMs(): number
@@ -12,7 +12,7 @@ export interface Clock {
 export function systemClock(): Clock {
   const startedMs = Date.now() - performance.now()
   return {
-    nowMs: () => startedMs + performance.now(),
+    nowMs: () => Math.floor(startedMs + performance.now()),
     monotonicMs: () => performance.now(),
     after(delayMs, run) {
       if (delayMs <= 0) {

@@ -22,6 +22,9 @@ export type DeadlineOptions = {
   fire(entities: readonly string[]): void
 }
 
+/** An answer older than this is asked for again. */
+export const STALE_MS = 1_000
+
 type Gate = { readonly entities: readonly string[]; until?: Next }
 
 export function deadlines(options: DeadlineOptions): Deadlines {
@@ -35,9 +38,12 @@ export function deadlines(options: DeadlineOptions): Deadlines {
     const born = life
     gate = mine
     waiting = []
+    const askedMs = options.clock.monotonicMs()
     options.inputOffsets().then(
       (ends) => {
         if (born !== life) return
+        // An answer from before a pause of the process says nothing about what came meanwhile.
+        if (options.clock.monotonicMs() - askedMs > STALE_MS) return again(mine)
         mine.until = {
           'images.v1': ends['images.v1'].high,
           'commands.v1': ends['commands.v1'].high,
@@ -45,12 +51,15 @@ export function deadlines(options: DeadlineOptions): Deadlines {
         reached(options.next())
       },
       () => {
-        if (born !== life) return
-        gate = undefined
-        waiting.push(...mine.entities)
-        options.clock.after(options.retryMs, list)
+        if (born === life) options.clock.after(options.retryMs, () => born === life && again(mine))
       },
     )
+  }
+
+  function again(stale: Gate): void {
+    gate = undefined
+    waiting.push(...stale.entities)
+    list()
   }
 
   function reached(next: Next): void {

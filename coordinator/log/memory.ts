@@ -37,6 +37,8 @@ export type MemoryBroker = {
   produce(topic: InputTopic, partition: number, key: string, value: Uint8Array | null): void
   /** Committed records of a topic in log order, over all partitions. */
   committed(topic: InputTopic | OutputTopic): LogRecord[]
+  /** Committed transactions in order, each with its records in the order they were sent. */
+  flushes(): readonly (readonly LogRecord[])[]
   /** Whether any transaction is open. */
   hasOpenTransaction(): boolean
   /** A new generation: tasks dealt to these members; a member that is not told keeps believing the old one. */
@@ -56,6 +58,7 @@ export function memoryBroker(tasks: number): MemoryBroker {
   const epochs = new Map<string, { producerId: number; epoch: number; open?: Transaction }>()
   const members = new Map<string, Member>()
   const reading = new Map<string, Map<string, number>>()
+  const flushes: Stored[][] = []
   let generation = 0
   let producers = 0
 
@@ -88,6 +91,7 @@ export function memoryBroker(tasks: number): MemoryBroker {
   function end(id: string, state: 'committed' | 'aborted'): void {
     const entry = epochs.get(id)
     for (const record of entry?.open?.records ?? []) record.state = state
+    if (entry?.open && state === 'committed') flushes.push(entry.open.records)
     if (entry) delete entry.open
   }
 
@@ -199,6 +203,7 @@ export function memoryBroker(tasks: number): MemoryBroker {
       [...partitions]
         .filter(([name]) => name.startsWith(`${topic}/`))
         .flatMap(([, log]) => log.filter((record) => record.state === 'committed')),
+    flushes: () => flushes,
     hasOpenTransaction: () => [...epochs.values()].some((entry) => entry.open !== undefined),
     rebalance(assignment, deaf = new Set()) {
       generation += 1
