@@ -4,6 +4,8 @@ import { request as httpRequest } from 'node:http'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
+import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
 import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
@@ -27,6 +29,22 @@ test('spans arrive as they were sent, plain and gzip', async (t) => {
   assert.deepEqual([plain.status, zipped.status], [200, 200])
   assert.equal(plain.headers.get('content-type'), 'application/x-protobuf')
   assert.deepEqual(taken.map(bytesOf), [body, body])
+})
+
+test('the exporter that wrappers use finds its way by standard settings, gzip included', async (t) => {
+  const names: string[] = []
+  const url = await receiving(t, ({ resourceSpans }) => {
+    for (const { scopeSpans } of resourceSpans)
+      for (const { spans } of scopeSpans) names.push(...spans.map(({ name }) => name))
+  })
+  process.env['OTEL_EXPORTER_OTLP_ENDPOINT'] = new URL(url).origin
+  process.env['OTEL_EXPORTER_OTLP_COMPRESSION'] = 'gzip'
+  const exporter = new OTLPTraceExporter()
+  const provider = new BasicTracerProvider({ spanProcessors: [new BatchSpanProcessor(exporter)] })
+  const tracer = provider.getTracer('test')
+  for (const name of ['one', 'two']) tracer.startSpan(name).end()
+  await provider.shutdown()
+  assert.deepEqual(names, ['one', 'two'])
 })
 
 test('what is not taken is refused with the way out', async (t) => {
