@@ -72,6 +72,7 @@ export function openDesk({ after, heldOutcomeMs, nowMs }: DeskOptions): Desk {
       const entry = entries.get(effectKey)
       if (entry && (!entry.outcome || answers(entry, attempt))) {
         entry.task = task
+        entry.attempt = Math.max(entry.attempt, attempt)
         entry.detached = false
         entry.listener = onOutcome
         if (entry.outcome) after(0, () => tell(entry))

@@ -46,7 +46,7 @@ export type GrpcCaller = Caller & {
   /**
    * Opens the services of a pipeline and compares contracts. Rejects with one error that names every service
    * without address and every replica whose contract differs; a replica that does not answer is only warned
-   * about, and looked at again before its first call.
+   * about: calls to it wait, without spending attempts, until it answers with the same contract.
    */
   check(pipeline: Pipeline): Promise<void>
   /** One per replica; queued and limit are the service's. */

@@ -22,7 +22,6 @@ export type Replica = {
   readonly problem: string
   /** Settles when the first look at the contract has ended, at most firstCheckMs after opening. */
   readonly firstCheck: Promise<void>
-  isReady(): boolean
   close(): void
 }
 
@@ -30,8 +29,8 @@ export type ReplicaOptions = {
   readonly address: string
   readonly service: DescService
   readonly logger: Logger
-  /** Called when calls may go there. */
-  readonly onChecked: () => void
+  /** Called when calls may go there, and when they may not any more. */
+  readonly onChange: () => void
 }
 
 /** How long the first look may take; then the start goes on without this replica. */
@@ -47,6 +46,8 @@ const channelOptions = {
   'grpc.keepalive_timeout_ms': 10_000,
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 2_000,
+  // Never: a quiet hour is no lost connection.
+  'grpc.client_idle_timeout_ms': 2_147_483_647,
   // For dns targets; a plain address has one backend.
   'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
 } as const
@@ -55,8 +56,11 @@ const { path, requestSerialize, responseDeserialize } = grpcMethod(
   StepIntrospectionService.method.describe,
 )
 
-/** Opens the channel and looks at the contract until it fits; no call may go before that. */
-export function openReplica({ address, service, logger, onChecked }: ReplicaOptions): Replica {
+/**
+ * Opens the channel and looks at the contract until it fits; no call may go before that. When the connection is
+ * lost it starts anew: what comes back may be another version.
+ */
+export function openReplica({ address, service, logger, onChange }: ReplicaOptions): Replica {
   const client = new Client(address, credentials.createInsecure(), channelOptions)
   const digest = contractDigest(service)
   const ending = new AbortController()
@@ -82,6 +86,22 @@ export function openReplica({ address, service, logger, onChecked }: ReplicaOpti
   }
 
   async function watch(): Promise<void> {
+    while (!ending.signal.aborted) {
+      // eslint-disable-next-line no-await-in-loop
+      await lookUntilChecked()
+      if (ending.signal.aborted) return
+      onChange()
+      // eslint-disable-next-line no-await-in-loop
+      await connectionLost(client)
+      if (ending.signal.aborted) return
+      current.state = 'UNREACHABLE'
+      current.problem = `${service.typeName} at ${address}: the connection was lost`
+      logger('warn', current.problem, { address })
+      onChange()
+    }
+  }
+
+  async function lookUntilChecked(): Promise<void> {
     await look(firstCheckMs)
     first.resolve()
     while (!isOver()) {
@@ -90,7 +110,6 @@ export function openReplica({ address, service, logger, onChecked }: ReplicaOpti
       // eslint-disable-next-line no-await-in-loop
       if (!isOver()) await look(checkEveryMs)
     }
-    if (!ending.signal.aborted) onChecked()
   }
 
   function isOver(): boolean {
@@ -109,12 +128,24 @@ export function openReplica({ address, service, logger, onChecked }: ReplicaOpti
       return current.problem
     },
     firstCheck: first.promise,
-    isReady: () => client.getChannel().getConnectivityState(false) === connectivityState.READY,
     close() {
       ending.abort()
       client.close()
     },
   }
+}
+
+/** Settles when the channel has no connection. */
+function connectionLost(client: Client): Promise<void> {
+  const channel = client.getChannel()
+  const { READY } = connectivityState
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (channel.getConnectivityState(false) !== READY) return resolve()
+      channel.watchConnectivityState(READY, Infinity, look)
+    }
+    look()
+  })
 }
 
 async function pause(delayMs: number, signal: AbortSignal): Promise<void> {

@@ -45,7 +45,7 @@ export function openService({ desc, targets, limits, logger, start }: ServiceOpt
   }
   const replicas: readonly Replica[] = [targets]
     .flat()
-    .map((address) => openReplica({ address, service: desc, logger, onChecked: resize }))
+    .map((address) => openReplica({ address, service: desc, logger, onChange: resize }))
   const service: Service = {
     desc,
     lane,
@@ -66,17 +66,12 @@ export function openService({ desc, targets, limits, logger, start }: ServiceOpt
 
 const PAUSED = 'is paused: too many different entities failed PERMANENT in a row'
 
-/** The checked replica with the fewest calls; a connected one before all others. */
+/** The checked replica with the fewest calls. */
 export function pick(replicas: readonly Replica[]): Replica {
   let best: Replica | undefined
-  let bestReady = false
   for (const replica of replicas) {
     if (replica.state !== 'CHECKED') continue
-    const ready = replica.isReady()
-    const better = !best || (ready === bestReady ? replica.inFlight < best.inFlight : ready)
-    if (!better) continue
-    best = replica
-    bestReady = ready
+    if (!best || replica.inFlight < best.inFlight) best = replica
   }
   if (!best) throw new Error('a call left its lane although no replica is checked')
   return best

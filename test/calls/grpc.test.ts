@@ -191,13 +191,35 @@ test('a service that is down at start is warned about, and called when it is up'
   assert.equal((await outcome).kind, 'done')
 })
 
-test('a service that goes down is RETRYABLE as UNREACHABLE: the call never left', async (t) => {
+async function untilState(caller: GrpcCaller, state: string): Promise<void> {
+  while (caller.status()[0]?.state !== state) await sleep(5)
+}
+
+async function fallen(t: TestContext): Promise<{ caller: GrpcCaller; port: number }> {
   const { server, caller } = await opened(t)
   await outcomeOf(caller, echoRequest({ key: 1 }))
   await server.close()
-  await sleep(50)
-  const outcome = await outcomeOf(caller, echoRequest({ key: 2, once: true, timeoutMs: 300 }))
-  assert.deepEqual(failureOf(outcome), { class: ErrorClass.RETRYABLE, reason: 'UNREACHABLE' })
+  await untilState(caller, 'UNREACHABLE')
+  return { caller, port: Number(server.address.split(':')[1]) }
+}
+
+test('calls to a service that went down wait until it is back, no attempt is spent', async (t) => {
+  const { caller, port } = await fallen(t)
+  const outcome = outcomeOf(caller, echoRequest({ key: 2, timeoutMs: 200 }))
+  await sleep(300)
+  const server = await openEchoServer({ port })
+  t.after(() => server.close())
+  assert.equal((await outcome).kind, 'done')
+  assert.equal(caller.status()[0]?.state, 'CHECKED')
+})
+
+test('a service that comes back with another contract is not called', async (t) => {
+  const { caller, port } = await fallen(t)
+  const server = await openEchoServer({ port, digest: 'f'.repeat(64) })
+  t.after(() => server.close())
+  caller.call(echoRequest({ key: 2 }), () => assert.fail('told'))
+  await untilState(caller, 'DIFFERS')
+  assert.equal(server.executions.size, 0)
 })
 
 test('two replicas share the calls', async (t) => {
