@@ -32,6 +32,8 @@ type Entry = {
   attempt: number
   /** Its task was lost: nobody will release it. */
   detached: boolean
+  /** Counts how often it began to expire: only the latest time counts. */
+  expiries: number
   told: boolean
   toldMs: number
   listener: ((outcome: Outcome) => void) | undefined
@@ -60,9 +62,10 @@ export function openDesk({ after, heldOutcomeMs, nowMs }: DeskOptions): Desk {
 
   /** Not before heldOutcomeMs from now, unless somebody comes for it. */
   function expire(entry: Entry): void {
+    const expiry = ++entry.expiries
     after(heldOutcomeMs, () => {
       const current = entries.get(entry.effectKey) === entry
-      if (current && entry.detached && entry.outcome) entries.delete(entry.effectKey)
+      if (current && entry.detached && entry.expiries === expiry) entries.delete(entry.effectKey)
     })
   }
 
@@ -85,6 +88,7 @@ export function openDesk({ after, heldOutcomeMs, nowMs }: DeskOptions): Desk {
         task,
         attempt,
         detached: false,
+        expiries: 0,
         told: false,
         toldMs: 0,
         listener: onOutcome,
