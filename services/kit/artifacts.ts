@@ -142,7 +142,7 @@ async function syncUpTo(directory: string, made: string | undefined): Promise<vo
 function placeOf(context: CallContext): string[] {
   const segments = [...context.entity.split('/'), context.step, context.effectKey]
   for (const segment of segments)
-    if (!/^[A-Za-z0-9._%-]{1,192}$/.test(segment) || segment === '.' || segment === '..')
+    if (!/^[A-Za-z0-9._%-]{1,192}$/.test(segment) || ['.', '..', '.tmp'].includes(segment))
       throw invalidRequest(`"${context.entity}" of step "${context.step}" cannot name a directory`)
   return segments
 }

@@ -13,7 +13,16 @@ import {
 } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { contractDigest } from '../../proto/digest.ts'
 import { start } from '../../services/kit/serve.ts'
-import { begin, digest, echo, echoRequest, refusal, startEcho } from './support.ts'
+import {
+  begin,
+  clientOf,
+  digest,
+  echo,
+  echoRequest,
+  refusal,
+  spawnWrapper,
+  startEcho,
+} from './support.ts'
 
 const { echoImage } = EchoService.method
 const key = '1'
@@ -40,6 +49,23 @@ test('even an error that cannot be put into words is answered', async (t) => {
   })
   const refused = await refusal(echo(client, echoRequest(key), { timeoutMs: 5_000 }))
   assert.equal(refused.code, status.INTERNAL)
+})
+
+test('a promise that a handler forgot does not take the process down', async (t) => {
+  const script = `
+    import { EchoErrorSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
+    import { serve } from './services/kit/serve.ts'
+    const echo = () => {
+      void Promise.reject(new Error('forgotten'))
+      return { digest: '${digest}' }
+    }
+    const handlers = { echoImage: echo, echoImageOnce: echo, echoSite: echo, echoWell: echo, echoPlate: echo }
+    await serve({ name: 'x', version: '1', service: EchoService, errors: EchoErrorSchema, handlers })`
+  const args = ['--input-type=module-typescript', '--eval', script]
+  const { address } = await spawnWrapper(t, args)
+  const client = clientOf(t, address)
+  for (const name of ['1', '2'])
+    assert.equal((await echo(client, echoRequest(name))).digest, digest)
 })
 
 const outbursts = {

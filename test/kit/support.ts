@@ -165,11 +165,17 @@ export async function refusal(answer: Promise<unknown>): Promise<Refused> {
 export type Wrapper = { readonly child: ChildProcess; readonly address: string }
 
 /** The echo service as a process of its own; ended when the test ends. */
-export async function spawnEcho(
+export function spawnEcho(test: TestContext, environment: NodeJS.ProcessEnv): Promise<Wrapper> {
+  return spawnWrapper(test, ['services/echo/main.ts'], environment)
+}
+
+/** A wrapper as a process of its own, from arguments of Node; ended when the test ends. */
+export async function spawnWrapper(
   test: TestContext,
-  environment: NodeJS.ProcessEnv,
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
 ): Promise<Wrapper> {
-  const child = spawn(process.execPath, ['services/echo/main.ts'], {
+  const child = spawn(process.execPath, args, {
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
