@@ -5,7 +5,7 @@ import { readLocal, isRunning } from './local.ts'
 import { stateDir } from './tools.ts'
 
 /** What costs minutes to fetch and holds no state. */
-const KEPT: ReadonlySet<string> = new Set(['jars'])
+const KEPT: ReadonlySet<string> = new Set(['kafka-libs', 'judge-libs'])
 
 const running = (await readLocal(stateDir))?.processes.filter(({ pid }) => isRunning(pid)) ?? []
 if (running.length > 0) {

@@ -85,7 +85,7 @@ function javaVersion() {
 }
 
 function jarsAreThere() {
-  return existsSync(join(root, '.wellspring', 'jars'))
+  return existsSync(join(root, '.wellspring', 'kafka-libs'))
 }
 
 /**
