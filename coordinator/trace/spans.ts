@@ -117,6 +117,8 @@ type Part = {
   readonly fromMs: number
   readonly toMs: number
   readonly attributes: Parameters<typeof attributes>[0]
+  /** Waits are found by their step: they do not repeat the entity, so that a trace stays below 64 kB. */
+  readonly isWait?: boolean
   readonly parent?: string
   readonly links?: Span_Link[]
   readonly status?: Status | undefined
@@ -128,7 +130,6 @@ function build(traced: Traced, attemptsMax: number): Span[] {
   const traceBytes = bytesOf(trace)
   const { fromMs, runs } = latestRuns(view, 0)
   const shown = runs.slice(0, limits.runsMax)
-  const common = { 'wellspring.entity': entity, 'wellspring.pipeline': pipeline.label }
   const children: Span[] = []
   const ids = new Map<string, Uint8Array>()
   const idOf = (part: string): Uint8Array => {
@@ -147,7 +148,7 @@ function build(traced: Traced, attemptsMax: number): Span[] {
     kind: part.kind ?? Kind.INTERNAL,
     startTimeUnixNano: nanos(part.fromMs),
     endTimeUnixNano: nanos(part.toMs),
-    attributes: attributes({ ...common, ...part.attributes }),
+    attributes: attributes({ 'wellspring.entity': part.isWait ? '' : entity, ...part.attributes }),
     droppedAttributesCount: 0,
     events: [],
     droppedEventsCount: 0,
@@ -180,6 +181,7 @@ function rootPart(traced: Traced, runs: readonly RunTime[]): Omit<Part, 'fromMs'
     part: 'root',
     name: `${level} ${pipeline.name}`,
     attributes: {
+      'wellspring.pipeline': pipeline.label,
       'wellspring.experiment': experiment,
       'wellspring.plate': plate,
       'wellspring.acquisition': acquisition,
@@ -226,7 +228,7 @@ function rootWaits(view: Life, fromMs: number, runs: readonly RunTime[]): Part[]
 
 function wait(name: string, part: string, interval: Interval): Part {
   const { fromMs, toMs } = interval
-  return { part, name: `wait ${name}`, fromMs, toMs, attributes: {}, parent: 'root' }
+  return { part, name: `wait ${name}`, fromMs, toMs, attributes: {}, isWait: true, parent: 'root' }
 }
 
 type RunPlace = {
