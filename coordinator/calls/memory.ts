@@ -1,6 +1,6 @@
 // Deterministic twin of the callers for the simulator: answers are pure functions of the request, faults come from
 // a script, time and chance from the world.
-import type { DescField, DescMessage, Message } from '@bufbuild/protobuf'
+import type { DescField, DescMessage, DescService, Message } from '@bufbuild/protobuf'
 import { create, ScalarType, toBinary } from '@bufbuild/protobuf'
 import { Code } from '#proto/google/rpc/code_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
@@ -102,7 +102,7 @@ function failed(
   timing: Outcome['timing'],
 ): Outcome {
   const { reason, retryAfterMs } = fault
-  const known = reasonsOf(step.method.parent, () => {}).get(reason)
+  const known = reasonsIn(step.method.parent).get(reason)
   const errorClass = fault.class ?? known?.class
   if (errorClass === undefined)
     throw new Error(`${reason} is no reason of ${step.method.parent.typeName}: give its class`)
@@ -120,6 +120,14 @@ function failed(
     timing,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
   }
+}
+
+const reasonsKnown = new Map<DescService, ReturnType<typeof reasonsOf>>()
+
+function reasonsIn(service: DescService): ReturnType<typeof reasonsOf> {
+  const known = reasonsKnown.get(service) ?? reasonsOf(service, () => {})
+  reasonsKnown.set(service, known)
+  return known
 }
 
 function expired(timing: Outcome['timing']): Outcome {
