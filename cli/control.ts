@@ -42,8 +42,9 @@ function asCliError(error: unknown, address: string): CliError {
   if (error instanceof CliError) return error
   const failed = ConnectError.from(error)
   const exit = BY_CODE.get(failed.code) ?? EXIT.failed
+  // A coordinator that answers says itself what is unavailable; a socket's error has a cause.
   const message =
-    exit === EXIT.unreachable
+    exit === EXIT.unreachable && failed.cause !== undefined
       ? `the coordinator at ${address} cannot be reached (${failed.rawMessage}): is it running? try: npm start`
       : failed.rawMessage
   return new CliError(exit, message, { cause: error })

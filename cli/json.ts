@@ -1,6 +1,8 @@
 // Proto3 JSON, the same as the API's.
 import type { DescMessage, JsonValue, MessageShape } from '@bufbuild/protobuf'
 import { createRegistry, toJson } from '@bufbuild/protobuf'
+import type { Any } from '@bufbuild/protobuf/wkt'
+import { AnySchema } from '@bufbuild/protobuf/wkt'
 import { file_wellspring_steps_echo_v1_echo } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { file_wellspring_steps_features_v1_extract_features } from '#proto/wellspring/steps/features/v1/extract_features_pb.ts'
 import { file_wellspring_steps_imagequality_v1_image_quality } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
@@ -18,21 +20,29 @@ const registry = createRegistry(
   file_wellspring_steps_wellprofile_v1_well_profile,
 )
 
-/** Proto3 JSON. A step message that this version does not know is shown by its type and bytes. */
+/** Proto3 JSON. Outputs of steps that this version does not know are left out. */
 export function jsonOf<D extends DescMessage>(schema: D, message: MessageShape<D>): JsonValue {
-  try {
-    return toJson(schema, message, { registry })
-  } catch {
-    return toJson(schema, withoutUnknown(schema, message), { registry })
-  }
+  return toJson(schema, withoutUnknown(schema, message), { registry })
 }
 
+/** The message without Any fields whose type is not in the registry, at any depth outside maps. */
 function withoutUnknown<D extends DescMessage>(
   schema: D,
   message: MessageShape<D>,
 ): MessageShape<D> {
   const copy = { ...message } as Record<string, unknown>
-  for (const field of schema.fields)
-    if (field.message?.typeName === 'google.protobuf.Any') delete copy[field.localName]
+  for (const field of schema.fields) {
+    const value = copy[field.localName]
+    if (!field.message || field.oneof || value === undefined) continue
+    const inner = field.message
+    if (field.fieldKind === 'list')
+      copy[field.localName] = (value as MessageShape<DescMessage>[]).map((item) =>
+        withoutUnknown(inner, item),
+      )
+    else if (inner.typeName !== AnySchema.typeName)
+      copy[field.localName] = withoutUnknown(inner, value as MessageShape<DescMessage>)
+    else if (!registry.getMessage((value as Any).typeUrl.replace(/^.*\//, '')))
+      delete copy[field.localName]
+  }
   return copy as MessageShape<D>
 }

@@ -1,5 +1,4 @@
 // What the person sees: data on stdout in the form asked for, everything else on stderr.
-
 import type { JsonValue } from '@bufbuild/protobuf'
 
 export const FORMATS = ['text', 'json', 'jsonl'] as const

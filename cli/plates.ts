@@ -1,5 +1,5 @@
 // plates, plate, well: what the coordinator knows of plates, as tables and as a heat map.
-import type { GetPlateResponse } from '#proto/wellspring/control/v1/control_pb.ts'
+import type { ExplainResponse, GetPlateResponse } from '#proto/wellspring/control/v1/control_pb.ts'
 import {
   ExplainResponseSchema,
   GetPlateResponseSchema,
@@ -120,7 +120,7 @@ function nextCommand({ status, holes }: GetPlateResponse): string {
 
 /** One well: its counts, its own steps and what is missing in it. */
 export async function well(name: string, flags: Flags): Promise<void> {
-  const known = await explain(canonical(name), flags)
+  const known = await explainWell(name, flags)
   const { well: wellOf, timePoint } = parseEntity(known.entity)
   if (wellOf === undefined || timePoint === undefined)
     throw new CliError(
@@ -147,10 +147,15 @@ export async function well(name: string, flags: Flags): Promise<void> {
   )
 }
 
-/** "P1/b7" names the well as "P1/B07" does. */
-function canonical(name: string): string {
-  return name
-    .split('/')
-    .map((part, at) => (at > 0 ? (wellName(part) ?? part) : part))
-    .join('/')
+/** As typed, else with its last part read as a well: "P1/b7" names the well as "P1/B07" does. */
+async function explainWell(name: string, flags: WhereFlags): Promise<ExplainResponse> {
+  const slash = name.lastIndexOf('/')
+  const spelt = wellName(name.slice(slash + 1))
+  try {
+    return await explain(name, flags)
+  } catch (error) {
+    const again = spelt === undefined ? name : name.slice(0, slash + 1) + spelt
+    if (again === name || !(error instanceof CliError) || error.exit !== EXIT.notFound) throw error
+    return explain(again, flags)
+  }
 }

@@ -43,7 +43,12 @@ test('every kind of well looks different, empty places are blank', () => {
     ],
     UTF8,
   )
-  assert.deepEqual(map.split('\n').slice(0, 3), ['     1  2  3', ' A 9✓ 5! 0✗', ' B 1◌  ·'])
+  assert.deepEqual(map.split('\n').slice(0, 4), [
+    '     1  2  3  4  5  6  7  8  9 10 11 12',
+    ' A 9✓ 5! 0✗',
+    ' B 1◌  ·',
+    ' C',
+  ])
 })
 
 test('a parked run is told by its sign even where the images pass', () => {
