@@ -1,32 +1,25 @@
 // Spans as a pure function of state: whoever takes a task over can only repeat the same bytes. One bounded trace per
 // entity, whose leaves (waits and attempts) tile the time from the first moment to the last outcome.
 import { create } from '@bufbuild/protobuf'
-import type { Span, Span_Link, Status } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
+import type { Span } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import {
   Span_SpanKind as Kind,
   Status_StatusCode,
   StatusSchema,
 } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import { Level, LevelSchema } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { Attempt, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { RunState, RunStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ClosedBySchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { levelOf, parseEntity, spanId, traceId } from '../core/ids.ts'
 import { imageOf, lifeOf, membersOf, traceNumberOf } from '../core/life.ts'
 import type { Pipeline } from '../core/pipeline.ts'
 import type { Task } from '../core/state.ts'
-import type { Interval, Life, RunTime } from '../core/timeline.ts'
+import type { Life, RunTime } from '../core/timeline.ts'
 import { latestRuns, traceNumber } from '../core/timeline.ts'
 import { wordOf } from '../core/word.ts'
-import {
-  attributes,
-  bytesOf,
-  className,
-  failedStatus,
-  nanos,
-  rootLink,
-  traceparentLink,
-} from './build.ts'
+import { attributes, bytesOf, failedStatus, nanos, rootLink, traceparentLink } from './build.ts'
+import type { Part } from './parts.ts'
+import { beyond, runParts, wait } from './parts.ts'
 
 /** Bounds of a trace. linksMax is what OpenTelemetry SDKs and backends keep by default. */
 const limits = { spansMax: 128, linksMax: 128, runsMax: 16, attemptsMax: 32 } as const
@@ -108,20 +101,6 @@ export function attemptTraceparent(application: string, name: AttemptName): stri
 export function rootTraceparent(application: string, entity: string, n: number): string {
   const trace = traceId(application, entity, n)
   return `00-${trace}-${spanId(trace, 'root')}-01`
-}
-
-type Part = {
-  readonly part: string
-  readonly name: string
-  readonly kind?: Kind
-  readonly fromMs: number
-  readonly toMs: number
-  readonly attributes: Parameters<typeof attributes>[0]
-  /** Waits are found by their step: they do not repeat the entity, so that a trace stays below 64 kB. */
-  readonly isWait?: boolean
-  readonly parent?: string
-  readonly links?: Span_Link[]
-  readonly status?: Status | undefined
 }
 
 function build(traced: Traced, attemptsMax: number): Span[] {
@@ -224,120 +203,4 @@ function rootWaits(view: Life, fromMs: number, runs: readonly RunTime[]): Part[]
     at = Math.max(at, time.toMs)
   }
   return parts
-}
-
-function wait(name: string, part: string, interval: Interval): Part {
-  const { fromMs, toMs } = interval
-  return { part, name: `wait ${name}`, fromMs, toMs, attributes: {}, isWait: true, parent: 'root' }
-}
-
-type RunPlace = {
-  readonly time: RunTime
-  readonly step: string
-  readonly method: string
-  readonly attemptsMax: number
-}
-
-function runParts({ time, step, method, attemptsMax }: RunPlace): Part[] {
-  const { run } = time
-  const ended = run.attempts.filter((attempt) => attempt.endedMs > 0)
-  const shown = new Set(ended.slice(-attemptsMax))
-  const labels = labelsOf(ended, run.generation)
-  const base = { 'wellspring.step': step, 'wellspring.generation': run.generation }
-  const parent = `step ${step} g${run.generation}`
-  const summarised = beyond(ended.length, attemptsMax)
-  const parts: Part[] = [
-    { ...stepPart(time, step), attributes: stepAttributes(run, base, summarised) },
-  ]
-  let summaryMs = time.fromMs
-  for (const interval of time.intervals) {
-    const { attempt, kind } = interval
-    if (attempt && attempt.endedMs > 0 && !shown.has(attempt)) summaryMs = interval.toMs
-    else if (kind !== 'work') {
-      const label = (attempt && labels.get(attempt)) ?? `g${run.generation} end`
-      parts.push({ ...wait(kind, `${kind} ${step} ${label}`, interval), attributes: base, parent })
-    }
-  }
-  if (summaryMs > time.fromMs) {
-    const attributes = { ...base, 'wellspring.attempts.summarised': summarised }
-    const part = `summary ${step} g${run.generation}`
-    const { fromMs } = time
-    parts.push({ part, name: 'attempts summarised', fromMs, toMs: summaryMs, attributes, parent })
-  }
-  for (const attempt of shown) {
-    const part = `attempt ${step} ${labels.get(attempt)}`
-    parts.push({ ...attemptPart(time, attempt, base), part, name: method, parent })
-  }
-  return parts
-}
-
-function stepPart({ run, fromMs, toMs }: RunTime, step: string): Omit<Part, 'attributes'> {
-  return {
-    part: `step ${step} g${run.generation}`,
-    name: `step ${step}`,
-    fromMs,
-    toMs,
-    parent: 'root',
-    status: run.state === RunState.PARKED ? failedStatus(run.failure) : undefined,
-  }
-}
-
-function stepAttributes(run: StepRun, base: Part['attributes'], summarised: number | undefined) {
-  return {
-    ...base,
-    'wellspring.revision': run.revision || undefined,
-    'wellspring.outcome': wordOf(RunStateSchema, run.state),
-    'wellspring.attempts': run.attempt,
-    'wellspring.attempts.summarised': summarised,
-    ...(run.state === RunState.PARKED && failureAttributes(run)),
-  }
-}
-
-function attemptPart(
-  time: RunTime,
-  attempt: Attempt,
-  base: Part['attributes'],
-): Omit<Part, 'name' | 'part'> {
-  const work = time.intervals.find((item) => item.kind === 'work' && item.attempt === attempt)
-  const endMs = Math.max(time.fromMs, Math.min(attempt.endedMs, time.toMs))
-  return {
-    kind: Kind.CLIENT,
-    fromMs: work?.fromMs ?? endMs,
-    toMs: work?.toMs ?? endMs,
-    attributes: {
-      ...base,
-      'wellspring.attempt': attempt.number,
-      'wellspring.replica': attempt.replica,
-      'rpc.system.name': 'grpc',
-      ...(attempt.failure && failureAttributes(attempt)),
-    },
-    status: attempt.failure && failedStatus(attempt.failure),
-  }
-}
-
-/**
- * g<generation> a<number> per attempt. A number that was asked again (an OVERLOADED answer spends none) is its last
- * asking's; the earlier askings get a suffix, so that ids stay unique.
- */
-function labelsOf(attempts: readonly Attempt[], generation: number): Map<Attempt, string> {
-  const labels = new Map<Attempt, string>()
-  for (const [number, same] of Map.groupBy(attempts, (attempt) => attempt.number))
-    for (const [index, attempt] of same.entries()) {
-      const suffix = index === same.length - 1 ? '' : ` again${index + 1}`
-      labels.set(attempt, `g${generation} a${number}${suffix}`)
-    }
-  return labels
-}
-
-function failureAttributes({ failure }: Pick<Attempt, 'failure'>): Part['attributes'] {
-  if (!failure) return {}
-  return {
-    'wellspring.error.class': className(failure.class),
-    'wellspring.error.reason': failure.reason,
-    'error.type': failure.reason,
-  }
-}
-
-function beyond(count: number, max: number): number | undefined {
-  return count > max ? count - max : undefined
 }
