@@ -147,15 +147,24 @@ export async function well(name: string, flags: Flags): Promise<void> {
   )
 }
 
-/** As typed, else with its last part read as a well: "P1/b7" names the well as "P1/B07" does. */
+/** As typed, else PLATE/WELL: any unambiguous name of a plate, and a well in any spelling ("P1/b7"). */
 async function explainWell(name: string, flags: WhereFlags): Promise<ExplainResponse> {
-  const slash = name.lastIndexOf('/')
-  const spelt = wellName(name.slice(slash + 1))
   try {
     return await explain(name, flags)
   } catch (error) {
-    const again = spelt === undefined ? name : name.slice(0, slash + 1) + spelt
-    if (again === name || !(error instanceof CliError) || error.exit !== EXIT.notFound) throw error
-    return explain(again, flags)
+    const slash = name.lastIndexOf('/')
+    const spelt = wellName(name.slice(slash + 1))
+    if (!(error instanceof CliError) || error.exit !== EXIT.notFound) throw error
+    if (slash < 1 || spelt === undefined) throw error
+    const { wells } = await ask(flags, (control) =>
+      control.getPlate({ plate: name.slice(0, slash) }),
+    )
+    const [only, ...others] = wells.flatMap(({ well: one, status }) =>
+      one === spelt && status ? [status.entity] : [],
+    )
+    if (only === undefined) throw error
+    if (others.length === 0) return explain(only, flags)
+    const list = [only, ...others].map((entity) => `  ${entity}`).join('\n')
+    throw new CliError(EXIT.usage, `"${name}" has several time points: say which\n${list}`)
   }
 }

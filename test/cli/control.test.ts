@@ -62,7 +62,7 @@ test('plate: counts, a heat map without colour, the next command', async () => {
 })
 
 test('well: named loosely, answered for the well', async () => {
-  for (const name of ['P1/a1/b7', 'P1/a1/B07', 'E1/P1/a1/B07/t0']) {
+  for (const name of ['P1/b7', 'P1/B07', 'P1/a1/r02c07', 'E1/P1/a1/B07/t0']) {
     const ran = await wellspring(['well', name], env)
     assert.equal(ran.code, 0, ran.stderr)
     assert.match(ran.stdout, /^E1\/P1\/a1\/B07\/t0 .*well/)
