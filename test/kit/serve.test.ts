@@ -44,11 +44,14 @@ test('a handler that rejects is answered as UNDECLARED, and the next call is ser
 })
 
 test('even an error that cannot be put into words is answered', async (t) => {
-  const { client } = await startEcho(t, async () => {
-    throw Object.create(null) as Error
+  const { client } = await startEcho(t, async (request, call) => {
+    if (request.context?.attempt === 1) throw Object.create(null) as Error
+    throw call.fail('BAD_DATA', undefined as unknown as string)
   })
-  const refused = await refusal(echo(client, echoRequest(key), { timeoutMs: 5_000 }))
-  assert.equal(refused.code, status.INTERNAL)
+  for (const attempt of [1, 2]) {
+    const refused = await refusal(echo(client, echoRequest(key, { attempt }), { timeoutMs: 5_000 }))
+    assert.equal(refused.code, status.INTERNAL)
+  }
 })
 
 test('a promise that a handler forgot does not take the process down', async (t) => {
