@@ -1,6 +1,5 @@
-// One task: takes itself over, takes events in, flushes what they changed. Everything that happens to the task's
-// state happens here, one event at a time; calls and flushes are under way beside it.
-// Invariants T1-T6 are those of coordinator/README.md.
+// One task: takes itself over, takes events in, one at a time, and flushes what they changed; calls and flushes are
+// under way beside it. Invariants T1-T6 are those of coordinator/README.md.
 import { completenessDue, decide } from './core/decide.ts'
 import type { Call, Effect, Event } from './core/event.ts'
 import { restored } from './core/restore.ts'
@@ -118,18 +117,14 @@ export class TaskEngine {
     await writer?.close()
   }
 
-  /** Whether anything waits to be flushed, or is on its way. */
-  isFlushing(): boolean {
-    return this.#flushing !== undefined || this.#hasWork()
-  }
-
-  /** Open calls, queued inputs, timers: for the operator and for tests. */
-  load(): { calls: number; inputs: number; timers: number; flushSeq: number } {
+  /** What is under way and what waits: for the operator and for tests. */
+  load(): { calls: number; inputs: number; timers: number; isFlushing: boolean } {
+    const isFlushing = this.#flushing !== undefined || this.#hasWork()
     return {
       calls: this.#calls,
       inputs: this.#inbox.size(),
       timers: this.#timers.size(),
-      flushSeq: this.#flushSeq,
+      isFlushing,
     }
   }
 
@@ -150,7 +145,7 @@ export class TaskEngine {
     this.#writer = undefined
     this.#confirmed?.resolve()
     this.#confirmed = undefined
-    this.#options.budget.waiting.delete(this.#pumpBound)
+    this.#options.budget.waiting.delete(this.#pump)
     const calls = this.#calls
     this.#calls = 0
     freeCall(this.#options.budget, calls)
@@ -208,9 +203,7 @@ export class TaskEngine {
     return promise
   }
 
-  #pumpBound = (): void => this.#pump()
-
-  #pump(): void {
+  #pump = (): void => {
     const { budget, log } = this.#options
     while (this.phase === 'running' && this.#hasRoom()) {
       const urgent = this.#urgent.shift()
@@ -220,7 +213,7 @@ export class TaskEngine {
       }
       if (this.#inbox.size() === 0) break
       if (budget.callsInFlight >= budget.callsMax) {
-        budget.waiting.add(this.#pumpBound)
+        budget.waiting.add(this.#pump)
         break
       }
       const record = this.#inbox.take()

@@ -27,17 +27,20 @@ export type Judged = {
   readonly executions: ReadonlyMap<string, number>
   /** When each image was announced, UTC ms. */
   readonly announced: ReadonlyMap<string, number>
+  /** When an outage ended during which deadlines fell due, UTC ms. */
+  readonly outageEndedMs: number | undefined
 }
 
 /** Every invariant that the log breaks, with its number; empty: none. */
-export function broken({ broker, pipeline, executions, announced: announcedMs }: Judged): string[] {
+export function broken(judged: Judged): string[] {
+  const { broker, pipeline, executions } = judged
   const complaints: string[] = []
   for (let task = 0; task < broker.tasks; task += 1) {
     const log = broker.committed('state.v1').filter((record) => record.partition === task)
     complaints.push(...flushOrder(task, log), ...rebuild(task, log, pipeline))
   }
   complaints.push(...announced(broker), ...results(broker, pipeline, executions))
-  complaints.push(...closedOverWaitingData(broker, announcedMs))
+  complaints.push(...closedOverWaitingData(judged))
   if (broker.hasOpenTransaction()) complaints.push('T6 a transaction hangs open')
   const report = audit(topicRecords(broker), { label: pipeline.label, steps: stepsOf(pipeline) })
   if (report.missing > 0) complaints.push(`T5 missing: ${report.names.missing.join(', ')}`)
@@ -149,32 +152,35 @@ function results(
   return complaints
 }
 
-/** I10: no close names an image as never arrived that was waiting in the topic when its deadline fell due. */
-function closedOverWaitingData(
-  broker: MemoryBroker,
-  announcedMs: ReadonlyMap<string, number>,
-): string[] {
-  // Between giving members up and closing, the others' work may take a while, and data that comes meanwhile makes
-  // the next revision; what was there this long before should have been seen.
-  const GRACE_MS = 6_000
+/** I10: after an outage no close names an image as never arrived that was waiting in the topic. */
+function closedOverWaitingData({
+  broker,
+  announced: announcedMs,
+  outageEndedMs,
+}: Judged): string[] {
+  if (outageEndedMs === undefined) return []
+  // Closes soon after the outage; later ones may have given up members for good reasons since.
+  const UNTIL_MS = 2_000
   return broker.committed('results.v1').flatMap((record) => {
     if (record.headers['wellspring-type'] !== LevelClosedSchema.typeName || !record.value) return []
     const close = fromBinary(LevelClosedSchema, record.value)
+    const sinceMs = (close.closedAt ? timestampMs(close.closedAt) : 0) - outageEndedMs
     // The operator's word does not wait for data.
-    if (close.closedBy === ClosedBy.OPERATOR) return []
-    const closedMs = close.closedAt ? timestampMs(close.closedAt) : 0
+    if (close.closedBy === ClosedBy.OPERATOR || sinceMs < 0 || sinceMs > UNTIL_MS) return []
     return close.holes
       .filter((hole) => hole.reason === 'NEVER_ARRIVED')
-      .filter((hole) =>
-        [...announcedMs].some(
-          ([image, atMs]) => image.startsWith(hole.entity) && atMs < closedMs - GRACE_MS,
-        ),
-      )
+      .filter((hole) => wasWaiting(hole.entity))
       .map(
         (hole) =>
           `I10 ${close.entity} closed without ${hole.entity}, which was waiting in the topic`,
       )
   })
+
+  function wasWaiting(entity: string): boolean {
+    return [...announcedMs].some(
+      ([image, atMs]) => image.startsWith(entity) && atMs < Number(outageEndedMs),
+    )
+  }
 }
 
 function* topicRecords(broker: MemoryBroker): Generator<TopicRecord> {

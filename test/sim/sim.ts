@@ -27,7 +27,7 @@ export async function simulate(seed: number): Promise<string[]> {
   for (let count = 0; count < members; count += 1) world.start()
   world.after(1, () => world.rebalance())
   const story = tell(world)
-  trouble(world)
+  const outageMs = trouble(world)
   const isDone = await world.run(
     WORLD_ENDS_MS,
     () => world.nowMs() > FAULTS_UNTIL_MS + 10_000 && isIdle(world),
@@ -38,6 +38,7 @@ export async function simulate(seed: number): Promise<string[]> {
       broker: world.broker,
       pipeline,
       executions,
+      outageEndedMs: outageMs === undefined ? undefined : EPOCH_MS + outageMs,
       announced: new Map([...story.announced].map(([key, atMs]) => [key, EPOCH_MS + atMs])),
     }),
   ]
@@ -52,8 +53,8 @@ function isIdle(world: World): boolean {
       .map((one) => one.host.engine(task))
       .find((one) => one?.phase === 'running')
     if (!engine) return false
-    const { calls, inputs, timers } = engine.load()
-    if (calls + inputs + timers > 0 || engine.isFlushing()) return false
+    const { calls, inputs, timers, isFlushing } = engine.load()
+    if (calls + inputs + timers > 0 || isFlushing) return false
     const next = engine.next()
     for (const topic of INPUT_TOPICS) {
       const high = world.broker

@@ -159,8 +159,11 @@ function faultOf(dice: () => number, { entity, step }: CallRequest): Fault | und
   return undefined
 }
 
-/** Crashes, stops and rebalances until FAULTS_UNTIL_MS; afterwards one good rebalance. */
-export function trouble(world: World): void {
+/**
+ * Crashes, stops and rebalances until FAULTS_UNTIL_MS; afterwards one good rebalance. Returns when an outage ended
+ * that began before any deadline could fall due, if there was one.
+ */
+export function trouble(world: World): number | undefined {
   const { dice } = world
   const SESSION_MS = 2_000
   world.lossRate = dice() < 0.5 ? 0.03 : 0
@@ -185,14 +188,20 @@ export function trouble(world: World): void {
     })
   }
   if (dice() < 0.5) world.after(dice() * FAULTS_UNTIL_MS, () => world.rebalance())
-  // An outage: nobody reads, the topics fill, and deadlines fall due meanwhile.
-  if (dice() < 0.2)
-    world.after(500 + dice() * 4_000, () => {
-      for (const process of world.processes) world.stop(process, 9_000)
-      world.after(9_000 + dice() * 1_000, () => world.rebalance())
-    })
   world.after(FAULTS_UNTIL_MS + 9_000, () => {
     world.lossRate = 0
     world.rebalance()
   })
+  return dice() < 0.2 ? outage(world) : undefined
+}
+
+/** Nobody reads, the topics fill, and deadlines fall due meanwhile. */
+function outage(world: World): number {
+  const fromMs = 500 + world.dice() * 2_000
+  const forMs = 9_000
+  world.after(fromMs, () => {
+    for (const process of world.processes) world.stop(process, forMs)
+  })
+  world.after(fromMs + forMs + world.dice() * 1_000, () => world.rebalance())
+  return fromMs + forMs
 }

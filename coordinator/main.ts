@@ -1,0 +1,99 @@
+// The coordinator: all its parts on one page, and who owns their lifetime.
+import { openGrpcCaller } from './calls/grpc.ts'
+import { readConfig } from './config.ts'
+import { serveControl } from './control/server.ts'
+import { create } from '@bufbuild/protobuf'
+import { ServiceStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
+import { loadPipeline } from './core/check.ts'
+import type { PipelineSpec } from './core/pipeline.ts'
+import type { Host } from './host.ts'
+import { host } from './host.ts'
+import { openClient } from './log/client.ts'
+import { systemClock } from './log/clock.ts'
+import { openKafkaLog } from './log/kafka.ts'
+import { limits } from './log/limits.ts'
+import { createTopics } from './log/topics.ts'
+import { jsonLogger } from './logger.ts'
+import { openSpanDesk } from './spans.ts'
+
+/** Longest time from SIGTERM to the end. */
+const STOP_WITHIN_MS = 8_000
+
+const config = readConfig(process.env)
+const logger = jsonLogger(config.instance, (line) => process.stderr.write(line))
+const clock = systemClock()
+const stop = Promise.withResolvers<string>()
+process.once('SIGTERM', () => stop.resolve('SIGTERM'))
+process.once('SIGINT', () => stop.resolve('SIGINT'))
+
+/** Going on would be wrong: say why and leave, so that the process is started again. */
+function fatal(error: Error): never {
+  logger('error', error.message, { fatal: true })
+  process.stderr.write(`${error.message}\n`)
+  process.exit(1)
+}
+
+async function main(): Promise<void> {
+  const { pipeline: spec } = (await import(config.pipeline)) as { pipeline: PipelineSpec }
+  const pipeline = loadPipeline(spec)
+  await createTopics({ ...config, clientId: config.instance, logger })
+  const caller = openGrpcCaller({ services: config.services, roots: config.roots, clock, logger })
+  await caller.check(pipeline)
+  const client = openClient({ ...config, clientId: `${config.instance}-spans`, logger })
+  const spans = await openSpanDesk(config, client, logger)
+  let tasks: Host | undefined
+  let owners = (): ReadonlyMap<number, string> => new Map()
+  const control = await serveControl({
+    listen: config.control,
+    model: {
+      instance: config.instance,
+      pipeline,
+      tasks: config.tasks,
+      owned: () =>
+        new Map(
+          tasks?.running().flatMap((one) => (one.state ? [[one.task, one.state] as const] : [])),
+        ),
+      services: () => caller.status().map((status) => create(ServiceStatusSchema, status)),
+      nowMs: () => clock.nowMs(),
+    },
+    owners: () => owners(),
+    logger,
+  })
+  const log = await openKafkaLog({ ...config, controlAddress: control.address, logger })
+  owners = () => log.owners()
+  tasks = host({
+    log,
+    caller,
+    pipeline,
+    owner: {
+      application: config.application,
+      instance: config.instance,
+      controlAddress: control.address,
+    },
+    clock,
+    random: Math.random,
+    limits: { ...limits, callsInFlightMax: config.callsInFlightMax },
+    logger,
+    fatal,
+  })
+  await log.join(tasks)
+  const ready = {
+    ready: 'coordinator',
+    address: new URL(control.address).host,
+    control: control.address,
+    otlp: spans.address,
+  }
+  process.stdout.write(`${JSON.stringify(ready)}\n`)
+
+  logger('info', 'stopping', { signal: await stop.promise })
+  setTimeout(() => process.exit(0), STOP_WITHIN_MS).unref()
+  await tasks.close()
+  await log.close()
+  await Promise.all([control.close(), spans.close(), caller.close()])
+  await client.close()
+}
+
+main().then(
+  () => process.exit(0),
+  (error: unknown) => fatal(error instanceof Error ? error : new Error(String(error))),
+)
