@@ -40,87 +40,108 @@ type Entry = {
   outcome: Outcome | undefined
 }
 
-export function openDesk({ after, heldOutcomeMs, nowMs }: DeskOptions): Desk {
-  const entries = new Map<string, Entry>()
+export function openDesk(options: DeskOptions): Desk {
+  return new Entries(options)
+}
 
-  function tell(entry: Entry): void {
+class Entries implements Desk {
+  readonly #options: DeskOptions
+  readonly #entries = new Map<string, Entry>()
+
+  constructor(options: DeskOptions) {
+    this.#options = options
+  }
+
+  take(request: CallRequest, onOutcome: (outcome: Outcome) => void): boolean {
+    const { effectKey, task, attempt } = request
+    const entry = this.#entries.get(effectKey)
+    if (entry && (!entry.outcome || answers(entry, attempt))) {
+      entry.task = task
+      entry.attempt = Math.max(entry.attempt, attempt)
+      entry.detached = false
+      entry.listener = onOutcome
+      if (entry.outcome) this.#options.after(0, () => this.#tell(entry))
+      return false
+    }
+    this.#forgetUnconfirmed()
+    this.#entries.delete(effectKey)
+    this.#entries.set(effectKey, {
+      effectKey,
+      task,
+      attempt,
+      detached: false,
+      expiries: 0,
+      told: false,
+      toldMs: 0,
+      listener: onOutcome,
+      outcome: undefined,
+    })
+    return true
+  }
+
+  settle(effectKey: string, outcome: Outcome): void {
+    const entry = this.#entries.get(effectKey)
+    if (!entry || entry.outcome) return
+    entry.outcome = outcome
+    if (entry.detached) this.#expire(entry)
+    this.#tell(entry)
+  }
+
+  isWanted(effectKey: string): boolean {
+    return this.#entries.get(effectKey)?.listener !== undefined
+  }
+
+  drop(effectKey: string): void {
+    this.#entries.delete(effectKey)
+  }
+
+  knows(effectKey: string, attempt = 0): boolean {
+    const entry = this.#entries.get(effectKey)
+    return entry !== undefined && entry.attempt >= attempt
+  }
+
+  release(effectKey: string): void {
+    if (this.#entries.get(effectKey)?.outcome) this.#entries.delete(effectKey)
+  }
+
+  detach(task: number): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.task !== task || entry.detached) continue
+      entry.detached = true
+      entry.listener = undefined
+      if (entry.outcome) this.#expire(entry)
+    }
+  }
+
+  close(): void {
+    this.#entries.clear()
+  }
+
+  #tell(entry: Entry): void {
     const { listener, outcome } = entry
-    if (!listener || !outcome || entries.get(entry.effectKey) !== entry) return
+    if (!listener || !outcome || this.#entries.get(entry.effectKey) !== entry) return
     entry.listener = undefined
     entry.told = true
-    entry.toldMs = nowMs()
+    entry.toldMs = this.#options.nowMs()
     listener(outcome)
   }
 
   /** Oldest first, until one is not due. */
-  function forgetUnconfirmed(): void {
-    for (const entry of entries.values()) {
-      if (!entry.told || nowMs() - entry.toldMs < unconfirmedMaxMs) return
-      entries.delete(entry.effectKey)
+  #forgetUnconfirmed(): void {
+    for (const entry of this.#entries.values()) {
+      if (!entry.told || this.#options.nowMs() - entry.toldMs < unconfirmedMaxMs) return
+      this.#entries.delete(entry.effectKey)
     }
   }
 
   /** Not before heldOutcomeMs from now, unless somebody comes for it. */
-  function expire(entry: Entry): void {
+  #expire(entry: Entry): void {
     const expiry = ++entry.expiries
-    after(heldOutcomeMs, () => {
-      const current = entries.get(entry.effectKey) === entry
-      if (current && entry.detached && entry.expiries === expiry) entries.delete(entry.effectKey)
+    this.#options.after(this.#options.heldOutcomeMs, () => {
+      const isCurrent = this.#entries.get(entry.effectKey) === entry
+      if (isCurrent && entry.detached && entry.expiries === expiry)
+        this.#entries.delete(entry.effectKey)
     })
-  }
-
-  return {
-    take(request, onOutcome) {
-      const { effectKey, task, attempt } = request
-      const entry = entries.get(effectKey)
-      if (entry && (!entry.outcome || answers(entry, attempt))) {
-        entry.task = task
-        entry.attempt = Math.max(entry.attempt, attempt)
-        entry.detached = false
-        entry.listener = onOutcome
-        if (entry.outcome) after(0, () => tell(entry))
-        return false
-      }
-      forgetUnconfirmed()
-      entries.delete(effectKey)
-      entries.set(effectKey, {
-        effectKey,
-        task,
-        attempt,
-        detached: false,
-        expiries: 0,
-        told: false,
-        toldMs: 0,
-        listener: onOutcome,
-        outcome: undefined,
-      })
-      return true
-    },
-    settle(effectKey, outcome) {
-      const entry = entries.get(effectKey)
-      if (!entry || entry.outcome) return
-      entry.outcome = outcome
-      if (entry.detached) expire(entry)
-      tell(entry)
-    },
-    isWanted: (effectKey) => entries.get(effectKey)?.listener !== undefined,
-    drop: (effectKey) => void entries.delete(effectKey),
-    knows(effectKey, attempt = 0) {
-      const entry = entries.get(effectKey)
-      return entry !== undefined && entry.attempt >= attempt
-    },
-    release(effectKey) {
-      if (entries.get(effectKey)?.outcome) entries.delete(effectKey)
-    },
-    detach(task) {
-      for (const entry of entries.values()) {
-        if (entry.task !== task || entry.detached) continue
-        entry.detached = true
-        entry.listener = undefined
-        if (entry.outcome) expire(entry)
-      }
-    },
-    close: () => entries.clear(),
   }
 }
 

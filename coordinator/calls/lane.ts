@@ -47,93 +47,118 @@ export type LaneOptions = {
   readonly onPause: (paused: boolean) => void
 }
 
-export function openLane({ limits, start, nowMs, onPause }: LaneOptions): Lane {
-  const queue = createFairQueue<CallRequest>()
-  let limitMax = 0
-  let limit = 0
-  let inFlight = 0
-  let holdUntilMs = 0
-  let loweredMs = -Infinity
-  let nextProbeMs = 0
-  let paused = false
-  let closed = false
-  let timer: NodeJS.Timeout | undefined
-  /** Entities of the PERMANENT failures in a row. */
-  const permanents = new Set<string>()
+export function openLane(options: LaneOptions): Lane {
+  return new QueuedLane(options)
+}
 
-  function pump(): void {
-    while (!closed && queue.length > 0 && mayStart()) {
-      const request = queue.shift()
-      if (request && start(request)) {
-        inFlight += 1
-        if (paused) nextProbeMs = nowMs() + limits.probeEveryMs
-      }
+class QueuedLane implements Lane {
+  readonly #options: LaneOptions
+  readonly #queue = createFairQueue<CallRequest>()
+  #limitMax = 0
+  #limit = 0
+  #inFlight = 0
+  /** The service asked to be left alone until then. */
+  #holdUntilMs = 0
+  #loweredMs = -Infinity
+  #isPaused = false
+  #nextProbeMs = 0
+  #isClosed = false
+  #timer: NodeJS.Timeout | undefined
+  /** Entities of the PERMANENT failures in a row. */
+  readonly #permanents = new Set<string>()
+
+  constructor(options: LaneOptions) {
+    this.#options = options
+  }
+
+  get state(): Lane['state'] {
+    const [paused, inFlight] = [this.#isPaused, this.#inFlight]
+    return { paused, inFlight, queued: this.#queue.length, limit: Math.floor(this.#limit) }
+  }
+
+  push(request: CallRequest): boolean {
+    if (this.#queue.length >= this.#options.limits.queueLengthMax) return false
+    this.#queue.push(plateOf(request.entity), request)
+    this.#pump()
+    return true
+  }
+
+  ended(request: CallRequest, how: Ended): boolean {
+    this.#inFlight -= 1
+    this.#adapt(how)
+    const takenBack = this.#judge(request, how.ending)
+    if (takenBack) this.#queue.unshift(plateOf(request.entity), request)
+    this.#pump()
+    return takenBack
+  }
+
+  resize(to: number, atFirst: number): void {
+    const added = Math.max(0, to - this.#limitMax)
+    this.#limit = this.#limitMax === 0 ? atFirst : Math.min(to, this.#limit + added)
+    this.#limitMax = to
+    this.#pump()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+  }
+
+  #pump(): void {
+    while (!this.#isClosed && this.#queue.length > 0 && this.#mayStart()) {
+      const request = this.#queue.shift()
+      if (!request || !this.#options.start(request)) continue
+      this.#inFlight += 1
+      if (this.#isPaused) this.#nextProbeMs = this.#options.nowMs() + this.#limits.probeEveryMs
     }
   }
 
-  function mayStart(): boolean {
-    if (inFlight >= Math.floor(limit)) return false
-    const atMs = Math.max(holdUntilMs, paused ? nextProbeMs : 0)
-    if (atMs <= nowMs()) return !paused || inFlight === 0
-    timer ??= setTimeout(() => {
-      timer = undefined
-      pump()
-    }, atMs - nowMs()).unref()
+  #mayStart(): boolean {
+    if (this.#inFlight >= Math.floor(this.#limit)) return false
+    const waitMs =
+      Math.max(this.#holdUntilMs, this.#isPaused ? this.#nextProbeMs : 0) - this.#options.nowMs()
+    // While paused, one probe at a time.
+    if (waitMs <= 0) return !this.#isPaused || this.#inFlight === 0
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      this.#pump()
+    }, waitMs).unref()
     return false
   }
 
   /** Additive increase, multiplicative decrease; one decrease per round trip. */
-  function adapt({ ending, leftMs, retryAfterMs = 0 }: Ended): void {
-    if (ending === 'answered') limit = Math.min(limitMax, limit + 1 / limit)
+  #adapt({ ending, leftMs, retryAfterMs = 0 }: Ended): void {
+    if (ending === 'answered' && this.#limit > 0)
+      this.#limit = Math.min(this.#limitMax, this.#limit + 1 / this.#limit)
     if (ending !== 'overloaded') return
-    holdUntilMs = Math.max(holdUntilMs, nowMs() + Math.min(retryAfterMs, limits.pauseMaxMs))
-    if (leftMs <= loweredMs) return
-    loweredMs = nowMs()
-    limit = Math.max(1, limit / 2)
+    const nowMs = this.#options.nowMs()
+    const holdMs = Math.min(retryAfterMs, this.#limits.pauseMaxMs)
+    this.#holdUntilMs = Math.max(this.#holdUntilMs, nowMs + holdMs)
+    if (leftMs <= this.#loweredMs) return
+    this.#loweredMs = nowMs
+    this.#limit = Math.min(this.#limitMax, Math.max(1, this.#limit / 2))
   }
 
   /** Whether a PERMANENT failure is taken back because the step, not the data, is at fault. */
-  function judge(request: CallRequest, ending: Ending): boolean {
+  #judge(request: CallRequest, ending: Ending): boolean {
     if (ending === 'answered') {
-      permanents.clear()
-      if (paused) onPause((paused = false))
+      this.#permanents.clear()
+      if (this.#isPaused) this.#pause(false)
     }
     if (ending !== 'permanent') return false
-    if (paused) return true
-    permanents.add(request.entity)
-    if (permanents.size >= limits.permanentsInRowMax) {
-      nextProbeMs = nowMs() + limits.probeEveryMs
-      onPause((paused = true))
-    }
+    if (this.#isPaused) return true
+    this.#permanents.add(request.entity)
+    if (this.#permanents.size >= this.#limits.permanentsInRowMax) this.#pause(true)
     return false
   }
 
-  return {
-    push(request) {
-      if (queue.length >= limits.queueLengthMax) return false
-      queue.push(plateOf(request.entity), request)
-      pump()
-      return true
-    },
-    ended(request, how) {
-      inFlight -= 1
-      adapt(how)
-      const takenBack = judge(request, how.ending)
-      if (takenBack) queue.unshift(plateOf(request.entity), request)
-      pump()
-      return takenBack
-    },
-    resize(to, atFirst) {
-      limit = limitMax === 0 ? atFirst : Math.min(to, limit + Math.max(0, to - limitMax))
-      limitMax = to
-      pump()
-    },
-    get state() {
-      return { paused, inFlight, queued: queue.length, limit: Math.floor(limit) }
-    },
-    close() {
-      closed = true
-      clearTimeout(timer)
-    },
+  #pause(isPaused: boolean): void {
+    this.#isPaused = isPaused
+    this.#nextProbeMs = this.#options.nowMs() + this.#limits.probeEveryMs
+    this.#options.onPause(isPaused)
+  }
+
+  get #limits(): LaneLimits {
+    return this.#options.limits
   }
 }

@@ -84,7 +84,9 @@ export function openMemoryCaller({
   }
 
   return {
-    ...desk,
+    knows: (effectKey, attempt) => desk.knows(effectKey, attempt),
+    release: (effectKey) => desk.release(effectKey),
+    detach: (task) => desk.detach(task),
     call(request, onOutcome) {
       if (!closed && desk.take(request, onOutcome)) execute(request)
     },

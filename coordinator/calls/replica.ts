@@ -56,82 +56,84 @@ const { path, requestSerialize, responseDeserialize } = grpcMethod(
   StepIntrospectionService.method.describe,
 )
 
+export function openReplica(options: ReplicaOptions): Replica {
+  return new Watched(options)
+}
+
 /**
- * Opens the channel and looks at the contract until it fits; no call may go before that. When the connection is
- * lost it starts anew: what comes back may be another version.
+ * Looks at the contract until it fits; no call may go before that. When the connection is lost it starts anew:
+ * what comes back may be another version.
  */
-export function openReplica({ address, service, logger, onChange }: ReplicaOptions): Replica {
-  const client = new Client(address, credentials.createInsecure(), channelOptions)
-  const digest = contractDigest(service)
-  const ending = new AbortController()
-  const first = Promise.withResolvers<void>()
-  const current: { state: ReplicaState; problem: string } = {
-    state: 'UNREACHABLE',
-    problem: `${service.typeName} at ${address} was not asked for its contract yet`,
+class Watched implements Replica {
+  readonly address: string
+  readonly client: Client
+  inFlight = 0
+  state: ReplicaState = 'UNREACHABLE'
+  problem = ''
+  readonly firstCheck: Promise<void>
+  readonly #options: ReplicaOptions
+  readonly #digest: string
+  readonly #ending = new AbortController()
+
+  constructor(options: ReplicaOptions) {
+    this.#options = options
+    this.#digest = contractDigest(options.service)
+    this.address = options.address
+    this.client = new Client(options.address, credentials.createInsecure(), channelOptions)
+    this.firstCheck = this.#look(firstCheckMs)
+    void this.firstCheck.then(() => this.#watch())
   }
 
-  async function look(timeoutMs: number): Promise<void> {
-    const was = current.problem
+  close(): void {
+    this.#ending.abort()
+    this.client.close()
+  }
+
+  async #watch(): Promise<void> {
+    const { signal } = this.#ending
+    while (!signal.aborted) {
+      // eslint-disable-next-line no-await-in-loop
+      await this.#untilChecked()
+      if (signal.aborted) return
+      this.#options.onChange()
+      // eslint-disable-next-line no-await-in-loop
+      await connectionLost(this.client)
+      if (signal.aborted) return
+      this.#is('UNREACHABLE', 'lost its connection')
+      this.#options.onChange()
+    }
+  }
+
+  async #untilChecked(): Promise<void> {
+    const { signal } = this.#ending
+    while (this.state !== 'CHECKED' && !signal.aborted) {
+      // A look at an unreachable replica waits by itself, for the connection.
+      // eslint-disable-next-line no-await-in-loop
+      await pause(this.state === 'DIFFERS' ? checkEveryMs : retryEveryMs, signal)
+      // eslint-disable-next-line no-await-in-loop
+      if (!signal.aborted) await this.#look(checkEveryMs)
+    }
+  }
+
+  async #look(timeoutMs: number): Promise<void> {
     try {
-      const difference = differenceOf(await describe(client, timeoutMs), service, digest)
-      current.state = difference === undefined ? 'CHECKED' : 'DIFFERS'
-      current.problem =
-        difference === undefined ? '' : `${service.typeName} at ${address} ${difference}`
+      const answer = await describe(this.client, timeoutMs)
+      const difference = differenceOf(answer, this.#options.service, this.#digest)
+      this.#is(difference === undefined ? 'CHECKED' : 'DIFFERS', difference ?? '')
     } catch (error) {
-      current.state = 'UNREACHABLE'
-      current.problem = `${service.typeName} at ${address} does not answer: ${reasonOf(error)}`
-    }
-    if (current.problem !== '' && current.problem !== was && !ending.signal.aborted)
-      logger(current.state === 'DIFFERS' ? 'error' : 'warn', current.problem, { address })
-  }
-
-  async function watch(): Promise<void> {
-    while (!ending.signal.aborted) {
-      // eslint-disable-next-line no-await-in-loop
-      await lookUntilChecked()
-      if (ending.signal.aborted) return
-      onChange()
-      // eslint-disable-next-line no-await-in-loop
-      await connectionLost(client)
-      if (ending.signal.aborted) return
-      current.state = 'UNREACHABLE'
-      current.problem = `${service.typeName} at ${address}: the connection was lost`
-      logger('warn', current.problem, { address })
-      onChange()
+      const reason = error instanceof Error ? error.message : String(error)
+      this.#is('UNREACHABLE', `does not answer: ${reason}`)
     }
   }
 
-  async function lookUntilChecked(): Promise<void> {
-    await look(firstCheckMs)
-    first.resolve()
-    while (!isOver()) {
-      // eslint-disable-next-line no-await-in-loop
-      await pause(current.state === 'DIFFERS' ? checkEveryMs : retryEveryMs, ending.signal)
-      // eslint-disable-next-line no-await-in-loop
-      if (!isOver()) await look(checkEveryMs)
-    }
-  }
-
-  function isOver(): boolean {
-    return current.state === 'CHECKED' || ending.signal.aborted
-  }
-
-  void watch()
-  return {
-    address,
-    client,
-    inFlight: 0,
-    get state() {
-      return current.state
-    },
-    get problem() {
-      return current.problem
-    },
-    firstCheck: first.promise,
-    close() {
-      ending.abort()
-      client.close()
-    },
+  /** Logs on every change of state. */
+  #is(state: ReplicaState, what: string): void {
+    const { service, address, logger } = this.#options
+    const isNew = this.state !== state || this.problem === ''
+    this.state = state
+    this.problem = what === '' ? '' : `${service.typeName} at ${address} ${what}`
+    if (what === '' || !isNew || this.#ending.signal.aborted) return
+    logger(state === 'DIFFERS' ? 'error' : 'warn', this.problem, { address })
   }
 }
 
@@ -192,8 +194,4 @@ function differenceOf(
     `serves another contract: its digest is ${served.contractDigest} (version ${version}), ` +
     `this coordinator's is ${digest}. Build both from the same proto files, then start the older one again`
   )
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
