@@ -1,6 +1,7 @@
 // One decision's surroundings, and the places where step runs live.
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type {
+  Close,
   ImageState,
   PlateState,
   PlateStateSchema,
@@ -28,8 +29,8 @@ export type Place = {
   readonly key: string
   readonly level: EntityLevel
   readonly runs: StepRun[]
-  /** Revision of the latest close; 0 for images and open groups. */
-  readonly closeRevision: number
+  /** The latest close; none for images and groups that never closed. */
+  readonly close?: Close | undefined
   touch(): void
 }
 
@@ -65,7 +66,7 @@ function groupPlace<D extends GroupSchema>(
     key,
     level,
     runs: group.runs,
-    closeRevision: group.close?.revision ?? 0,
+    close: group.close,
     touch: () => map.touch(key, group),
   }
 }
@@ -75,7 +76,6 @@ export function imagePlace(task: Task, siteKey: string, site: SiteState, image: 
     key: `${siteKey}/${imageName(image)}`,
     level: Level.IMAGE,
     runs: image.runs,
-    closeRevision: 0,
     touch: () => task.sites.touch(siteKey, site),
   }
 }

@@ -5,7 +5,8 @@ import { placeOf, plateStateOf } from './context.ts'
 import { parentOf } from './ids.ts'
 import { settle } from './levels.ts'
 import { standing } from './members.ts'
-import { advance, traceNumber } from './runs.ts'
+import { advance } from './runs.ts'
+import { traceNumber } from './timeline.ts'
 
 /** Starts what comes next at the place, and lets the level above see how it stands. */
 export function afterRun(cx: Context, place: Place): void {

@@ -1,7 +1,7 @@
 // The life of a step run: started, called, retried, done or parked.
 import { create, fromBinary } from '@bufbuild/protobuf'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import { Level, Purity } from '#proto/wellspring/contract/v1/options_pb.ts'
+import { Purity } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { AttemptSchema, RunState, StepRunSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
@@ -16,18 +16,13 @@ import { effectKey, hex } from './ids.ts'
 import type { Step } from './pipeline.ts'
 import { deadLetterRecord, qualityRecord, resultRecord } from './records.ts'
 import { backoffMs } from './retry.ts'
+import { traceNumber } from './timeline.ts'
 
 /** Attempts kept per run, the last ones. */
 const ATTEMPTS_KEPT_MAX = 32
 
 export function isActive(run: StepRun): boolean {
   return run.state === RunState.RUNNING || run.state === RunState.BACKOFF
-}
-
-/** Number of the entity's trace: the close's revision for groups, the highest generation for images. */
-export function traceNumber(place: Place): number {
-  if (place.level !== Level.IMAGE) return Math.max(1, place.closeRevision)
-  return place.runs.reduce((most, run) => Math.max(most, run.generation), 1)
 }
 
 /** The run of a step at a place, made on first sight. */
@@ -107,7 +102,9 @@ function ask(cx: Context, { place, step, run, now, attachOnly }: Ask): void {
   run.effectKey = now.key
   run.inputDigest = now.digest
   run.inputs = [...request.inputs]
-  if (run.attempts.at(-1)?.number !== run.attempt) {
+  // An attempt that ended is told as it was, even if it is made again under its number (OVERLOADED).
+  const last = run.attempts.at(-1)
+  if (!last || last.number !== run.attempt || last.endedMs > 0) {
     run.attempts.push(create(AttemptSchema, { number: run.attempt, askedMs: cx.now }))
     if (run.attempts.length > ATTEMPTS_KEPT_MAX) run.attempts.shift()
   }

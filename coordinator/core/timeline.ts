@@ -34,15 +34,15 @@ export type Life = {
   readonly close?: Close | undefined
 }
 
-/** Which of its traces a life is in now: revision of the close, or highest generation of an image's runs. */
+/** Which of its traces a life is in now: revision of the close, or one more with every redrive of an image's runs. */
 export function traceNumber(life: Pick<Life, 'runs'> & { close?: Close | undefined }): number {
   if (life.close) return Math.max(1, life.close.revision)
-  return life.runs.reduce((highest, run) => Math.max(highest, run.generation), 1)
+  return life.runs.reduce((sum, run) => sum + Math.max(1, run.generation) - 1, 1)
 }
 
 /**
  * The runs that belong to the latest trace, in time, with the first moment of that trace. A redriven image begins anew
- * when the first run of its highest generation became ready. Runs that ended before the trace began are in one before.
+ * when the latest of its redriven runs became ready. Runs that ended before the trace began are in one before.
  */
 export function latestRuns(life: Life, nowMs: number): { fromMs: number; runs: RunTime[] } {
   const times = life.runs
@@ -53,12 +53,13 @@ export function latestRuns(life: Life, nowMs: number): { fromMs: number; runs: R
     const runs = times.filter((time) => time.fromMs >= atMs)
     return { fromMs: revision > 1 ? atMs : Math.min(life.firstMs, atMs), runs }
   }
-  const generation = traceNumber(life)
-  const latest = times.filter((time) => time.run.generation === generation)
-  if (generation === 1 || latest.length === 0) return { fromMs: life.firstMs, runs: times }
-  const fromMs = Math.min(...latest.map((time) => time.fromMs))
-  const runs = times.filter((time) => time.run.generation === generation || time.toMs > fromMs)
-  return { fromMs, runs: runs.map((time) => since(time, fromMs)) }
+  const redriven = times.filter((time) => time.run.generation > 1)
+  if (redriven.length === 0) return { fromMs: life.firstMs, runs: times }
+  const fromMs = Math.max(...redriven.map((time) => time.fromMs))
+  return {
+    fromMs,
+    runs: times.filter((time) => time.toMs > fromMs).map((time) => since(time, fromMs)),
+  }
 }
 
 function since(time: RunTime, fromMs: number): RunTime {
