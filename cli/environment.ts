@@ -18,11 +18,12 @@ export type WhereFlags = {
 
 const PACKAGE = join(import.meta.dirname, '..')
 
-/** .wellspring/local.json of this folder, else of the package; empty where there is none. */
+/** The file WELLSPRING_LOCAL, else .wellspring/local.json here, else of the package; empty where there is none. */
 export function readLocal(): Local {
-  for (const folder of [process.cwd(), PACKAGE]) {
+  const told = process.env['WELLSPRING_LOCAL']
+  const usual = [process.cwd(), PACKAGE].map((folder) => join(folder, '.wellspring/local.json'))
+  for (const file of told ? [told] : usual) {
     let text: string
-    const file = join(folder, '.wellspring/local.json')
     try {
       text = readFileSync(file, 'utf8')
     } catch {

@@ -50,65 +50,40 @@ export const runKey = (entity: string, step: string): string => `${entity}/${ste
 
 /** A ledger of one pipeline's records; without a label, of every pipeline's. */
 export function openLedger(pipeline?: string): Ledger {
-  const ends = new Map<string, RunEnd>()
+  const { ends, duplicates, once, end } = openEnds()
   const closes = new Map<string, LevelClosed>()
   const plans = new Map<string, PlatePlan>()
   const refusedPlans = new Set<string>()
   const refusedInputs: DeadLetter[] = []
-  const duplicates: string[] = []
-  const seen = new Set<string>()
   let others = 0
 
-  const once = (name: string): void => {
-    if (seen.has(name)) duplicates.push(name)
-    seen.add(name)
-  }
-  const end = (key: string, latest: RunEnd, as: string): void => {
-    const { revision, generation } = latest
-    once(as)
-    const known = ends.get(key)
-    if (known?.revision === revision && known.generation === generation) {
-      // The same key twice is one mistake; two different ends of one run another.
-      if (Boolean(known.deadLetter) !== Boolean(latest.deadLetter))
-        duplicates.push(
-          `${key}: revision ${revision} has a result and a dead letter of generation ${generation}`,
-        )
-      return
-    }
-    if (!known || isLater(latest, known)) ends.set(key, latest)
-  }
   const isOther = (label: string): boolean => {
     const other = pipeline !== undefined && label !== pipeline
     if (other) others += 1
     return other
   }
-
-  const takeResult = (result: StepResult, record: TopicRecord): void => {
-    if (isOther(result.pipeline)) return
+  const takeResult = ({ pipeline: label, ...result }: StepResult, key: string): void => {
     const { entity, step, revision, generation } = result
-    end(runKey(entity, step), { entity, step, revision, generation }, record.key)
+    if (!isOther(label)) end({ entity, step, revision, generation }, key)
   }
-  const takeClose = (close: LevelClosed, record: TopicRecord): void => {
+  const takeClose = (close: LevelClosed, key: string): void => {
     if (isOther(close.pipeline)) return
-    once(record.key)
+    once(key)
     const known = closes.get(close.entity)
     if (!known || close.revision > known.revision) closes.set(close.entity, close)
   }
-  const takeDeadLetter = (letter: DeadLetter, record: TopicRecord): void => {
+  const takeDeadLetter = (letter: DeadLetter, key: string): void => {
     const { entity, step, generation, origin } = letter
     if (step === '') {
       refusedInputs.push(letter)
       if (origin?.topic.endsWith('commands.v1'))
         refusedPlans.add(`${origin.partition}/${origin.offset}`)
-      return
+    } else if (!isOther(letter.pipeline)) {
+      end(
+        { entity, step, revision: Math.max(1, letter.revision), generation, deadLetter: letter },
+        key,
+      )
     }
-    if (isOther(letter.pipeline)) return
-    const revision = Math.max(1, letter.revision)
-    end(
-      runKey(entity, step),
-      { entity, step, revision, generation, deadLetter: letter },
-      record.key,
-    )
   }
 
   return {
@@ -119,24 +94,40 @@ export function openLedger(pipeline?: string): Ledger {
     otherPipelines: () => others,
     plans: () =>
       [...plans].flatMap(([position, plan]) => (refusedPlans.has(position) ? [] : [plan])),
-    add(record) {
-      switch (record.type) {
-        case StepResultSchema.typeName:
-          return takeResult(fromBinary(StepResultSchema, record.value), record)
-        case LevelClosedSchema.typeName:
-          return takeClose(fromBinary(LevelClosedSchema, record.value), record)
-        case DeadLetterSchema.typeName:
-          return takeDeadLetter(fromBinary(DeadLetterSchema, record.value), record)
-        case CommandSchema.typeName: {
-          const plan = readPlan(record.value)
-          if (plan) plans.set(`${record.partition}/${record.offset}`, plan)
-          return undefined
-        }
-        default:
-          return undefined
-      }
+    add({ type, key, value, partition, offset }) {
+      if (type === StepResultSchema.typeName) takeResult(fromBinary(StepResultSchema, value), key)
+      if (type === LevelClosedSchema.typeName) takeClose(fromBinary(LevelClosedSchema, value), key)
+      if (type === DeadLetterSchema.typeName)
+        takeDeadLetter(fromBinary(DeadLetterSchema, value), key)
+      const plan = type === CommandSchema.typeName ? readPlan(value) : undefined
+      if (plan) plans.set(`${partition}/${offset}`, plan)
     },
   }
+}
+
+/** The latest end of every run, and what is there twice. */
+function openEnds() {
+  const ends = new Map<string, RunEnd>()
+  const duplicates: string[] = []
+  const seen = new Set<string>()
+  const once = (key: string): void => {
+    if (seen.has(key)) duplicates.push(key)
+    seen.add(key)
+  }
+  const end = (latest: RunEnd, recordKey: string): void => {
+    once(recordKey)
+    const { entity, step, revision, generation } = latest
+    const key = runKey(entity, step)
+    const known = ends.get(key)
+    const isSame = known?.revision === revision && known.generation === generation
+    // The same key twice is one mistake; two different ends of one run another.
+    if (isSame && Boolean(known.deadLetter) !== Boolean(latest.deadLetter))
+      duplicates.push(
+        `${key}: revision ${revision} has a result and a dead letter of generation ${generation}`,
+      )
+    if (!known || isLater(latest, known)) ends.set(key, latest)
+  }
+  return { ends, duplicates, once, end }
 }
 
 function isLater(a: RunEnd, b: RunEnd): boolean {

@@ -1,4 +1,5 @@
 // Recognises what a path holds and lets the parser that fits read it. A new layout is a new file and a line here.
+import type { Dirent } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { extname, join, relative } from 'node:path'
 import type { CsvOptions } from './csv.ts'
@@ -29,13 +30,20 @@ export async function survey(path: string, options: CsvOptions = {}): Promise<Su
   )
 }
 
-/** All files below a folder, relative, in a stable order. Links are not followed. */
+/** All files below a folder, relative, in a stable order. Links to files count as files; to folders they do not. */
 async function walk(root: string): Promise<string[]> {
   const entries = await readdir(root, { recursive: true, withFileTypes: true })
   if (entries.length > filesMax)
     throw new Error(`${root} holds more than ${filesMax} files: ingest plate by plate`)
+  const files = await Promise.all(entries.map(isFile))
   return entries
-    .filter((entry) => entry.isFile())
+    .filter((_, at) => files[at])
     .map((entry) => relative(root, join(entry.parentPath, entry.name)))
     .sort((a, b) => (a < b ? -1 : 1))
+}
+
+async function isFile(entry: Dirent): Promise<boolean> {
+  if (!entry.isSymbolicLink()) return entry.isFile()
+  const target = await stat(join(entry.parentPath, entry.name)).catch(() => undefined)
+  return target?.isFile() ?? false
 }

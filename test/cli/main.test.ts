@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { copyFile, mkdir, mkdtemp } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -87,6 +87,21 @@ test('the environment says where the broker is, a flag says it louder', async ()
     (await wellspring(['verify', '--brokers', NOBODY], env)).stderr,
     /Kafka at 127\.0\.0\.1:1 /,
   )
+})
+
+test('what npm start wrote down is used where nothing else is said', async () => {
+  const file = join(await mkdtemp(join(tmpdir(), 'wellspring-local-')), 'local.json')
+  const env = { WELLSPRING_LOCAL: file }
+  await writeFile(file, JSON.stringify({ brokers: ['127.0.0.1:3'], control: 'http://127.0.0.1:4' }))
+  assert.match((await wellspring(['verify'], env)).stderr, /Kafka at 127\.0\.0\.1:3 cannot/)
+  assert.match(
+    (await wellspring(['plates'], env)).stderr,
+    /coordinator at http:\/\/127\.0\.0\.1:4 /,
+  )
+  await writeFile(file, '{')
+  const broken = await wellspring(['plates'], env)
+  assert.equal(broken.code, 1)
+  assert.match(broken.stderr, /local\.json is no JSON: run npm start again/)
 })
 
 test('ingest --dry-run shows plan and images and asks no broker', imagexpress.needs, async () => {

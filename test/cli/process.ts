@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers'
 
 export const LAUNCHER = join(import.meta.dirname, '../../cli/wellspring.mjs')
 
-/** An empty folder, so that no .wellspring/local.json of somebody answers for us. */
+/** An empty folder: no .wellspring/local.json of somebody answers for us. */
 const elsewhere = mkdtempSync(join(tmpdir(), 'wellspring-cli-'))
 
 export type Ran = { readonly code: number | null; readonly stdout: string; readonly stderr: string }
@@ -20,7 +20,7 @@ export async function wellspring(
   const { KAFKA_BROKERS: _, WELLSPRING_CONTROL: __, ...rest } = process.env
   const child = spawn(process.execPath, [LAUNCHER, ...args], {
     cwd: elsewhere,
-    env: { ...rest, LC_ALL: 'C.UTF-8', ...env },
+    env: { ...rest, LC_ALL: 'C.UTF-8', WELLSPRING_LOCAL: join(elsewhere, 'none'), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
