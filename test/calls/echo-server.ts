@@ -86,13 +86,7 @@ export async function openEchoServer(options: EchoServerOptions = {}): Promise<E
       },
     },
   )
-  const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync(
-      `127.0.0.1:${options.port ?? 0}`,
-      ServerCredentials.createInsecure(),
-      (error, bound) => (error ? reject(error) : resolve(bound)),
-    ),
-  )
+  const port = await listen(server, options.port ?? 0)
   return {
     address: `127.0.0.1:${port}`,
     executions,
@@ -103,6 +97,15 @@ export async function openEchoServer(options: EchoServerOptions = {}): Promise<E
       return Promise.resolve()
     },
   }
+}
+
+function listen(server: Server, port: number): Promise<number> {
+  const local = ServerCredentials.createInsecure()
+  return new Promise((resolve, reject) =>
+    server.bindAsync(`127.0.0.1:${port}`, local, (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    ),
+  )
 }
 
 async function act(method: DescMethodUnary, request: Asked): Promise<Message> {
