@@ -289,7 +289,7 @@ export class TaskEngine {
       return
     }
     const { caller, clock } = this.#options
-    if (call.attachOnly && !caller.knows(call.effectKey)) {
+    if (call.attachOnly && !caller.knows(call.effectKey, call.attempt)) {
       // Nobody can say whether the effect happened, and it must not happen twice.
       this.#urgent.push(unknownOutcome(call, clock.nowMs()))
       return
