@@ -58,7 +58,7 @@ function groupText(group: readonly DeadLetter[], within: string): string {
     lines.push(`  … and ${group.length - rowsMax} more (-o jsonl lists them)`)
   if (step !== '')
     lines.push(
-      `  next  wellspring redrive ${within === '' ? '' : `${quoted(within)} `}--where step=${step},reason=${failure?.reason ?? ''} --dry-run`,
+      `  next  npx wellspring redrive ${within === '' ? '' : `${quoted(within)} `}--where step=${step},reason=${failure?.reason ?? ''} --dry-run`,
     )
   return lines.join('\n')
 }

@@ -71,7 +71,7 @@ export async function ingest(path: string, flags: IngestFlags): Promise<void> {
   for (const { origin, reason } of refusals) say(`refused  ${origin}: ${reason}`)
   const next = told[0]
   if (next && !flags.dryRun && flags.output === 'text')
-    say(`next: wellspring plate ${quoted(next.plate)}`)
+    say(`next: npx wellspring plate ${quoted(next.plate)}`)
   if (refusals.length > 0)
     throw new CliError(
       EXIT.failed,

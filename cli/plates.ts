@@ -6,7 +6,7 @@ import {
 } from '#proto/wellspring/control/v1/control_pb.ts'
 import type { EntityStatus, Hole } from '#proto/wellspring/record/v1/output_pb.ts'
 import { ClosedBy, EntityStatusSchema } from '#proto/wellspring/record/v1/output_pb.ts'
-import { parseEntity, plateOf, wellName } from '../coordinator/core/ids.ts'
+import { parentOf, parseEntity, plateOf, wellName } from '../coordinator/core/ids.ts'
 import { ask } from './control.ts'
 import type { WhereFlags } from './environment.ts'
 import { CliError, EXIT } from './exit.ts'
@@ -19,7 +19,7 @@ import { explain, explainText, quoted } from './why.ts'
 
 type Flags = WhereFlags & { readonly output: Format }
 
-const holesShownMax = 12
+const holesShownMax = 8
 
 /** All plates, one a line. */
 export async function plates(flags: Flags): Promise<void> {
@@ -33,7 +33,7 @@ export async function plates(flags: Flags): Promise<void> {
   const items = found.map((status) => jsonOf(EntityStatusSchema, status))
   showList(flags.output, items, () => platesText(found))
   if (found.length === 0 && flags.output === 'text')
-    say('no plates yet: wellspring ingest DIR --experiment NAME')
+    say('no plates yet: npx wellspring ingest DIR --experiment NAME')
 }
 
 export function platesText(found: readonly EntityStatus[]): string {
@@ -78,7 +78,7 @@ export function plateText(found: GetPlateResponse, look: Look, timePoint?: numbe
   for (const run of runs)
     if (run.failure)
       lines.push(`${run.step}  ${run.state}  ${run.failure.reason}: ${run.failure.message}`)
-  lines.push(...holeLines(holes), `next: ${nextCommand(found)}`)
+  lines.push(...holeLines(holes, status?.entity ?? ''), `next: ${nextCommand(found)}`)
   return lines.join('\n')
 }
 
@@ -97,25 +97,35 @@ function countsText(status: EntityStatus): string {
   ].join('   ')
 }
 
-function holeLines(holes: readonly Hole[]): string[] {
-  const lines = holes
-    .slice(0, holesShownMax)
-    .map(
-      ({ entity, reason, step }) =>
-        `hole  ${entity}  ${reason}${step === '' ? '' : `  at ${step}`}`,
-    )
-  if (holes.length > holesShownMax)
-    lines.push(`      … and ${holes.length - holesShownMax} more (-o json lists them)`)
-  return lines
+/** Holes by cause and name. A site or well whose own members are listed says nothing new, and is left out. */
+export function holeLines(holes: readonly Hole[], plateKey: string): string[] {
+  const above = new Set(holes.flatMap(({ entity }) => ancestorsOf(entity)))
+  const leaves = holes.filter(({ entity }) => !above.has(entity))
+  const groups = Map.groupBy(leaves, ({ reason, step }) =>
+    step === '' ? reason : `${reason} at ${step}`,
+  )
+  return [...groups].flatMap(([cause, members]) => {
+    const names = members
+      .slice(0, holesShownMax)
+      .map(({ entity }) => `      ${entity.replace(`${plateKey}/`, '')}`)
+    const more = members.length - names.length
+    if (more > 0) names.push(`      … and ${more} more (-o json lists them)`)
+    return [`hole  ${cause}  ${members.length}`, ...names]
+  })
+}
+
+function ancestorsOf(entity: string): string[] {
+  const parent = parentOf(entity)
+  return parent === undefined ? [] : [parent, ...ancestorsOf(parent)]
 }
 
 function nextCommand({ status, holes }: GetPlateResponse): string {
   const entity = quoted(status?.entity ?? '')
   const hole = holes[0]
-  if ((status?.parked ?? 0) > 0) return `wellspring dead-letters ${entity}`
-  if (hole) return `wellspring why ${quoted(hole.entity)}`
-  if (status?.closedBy === ClosedBy.UNSPECIFIED) return `wellspring why ${entity}`
-  return `wellspring results ${entity}`
+  if ((status?.parked ?? 0) > 0) return `npx wellspring dead-letters ${entity}`
+  if (hole) return `npx wellspring why ${quoted(hole.entity)}`
+  if (status?.closedBy === ClosedBy.UNSPECIFIED) return `npx wellspring why ${entity}`
+  return `npx wellspring results ${entity}`
 }
 
 /** One well: its counts, its own steps and what is missing in it. */
@@ -142,7 +152,7 @@ export async function well(name: string, flags: Flags): Promise<void> {
       explainText(about, lookOf()),
       ...(view?.status ? [countsText(view.status)] : []),
       ...(view ? [`worst verdict of it and below  ${verdictWord(view.worst)}`] : []),
-      ...holeLines(holes),
+      ...holeLines(holes, entity),
     ].join('\n'),
   )
 }

@@ -42,7 +42,7 @@ export async function redrive(within: string, flags: RedriveFlags): Promise<void
     if (meant.length === 0)
       throw new CliError(
         EXIT.notFound,
-        'nothing that is parked matches (wellspring dead-letters lists it)',
+        'nothing that is parked matches (npx wellspring dead-letters lists it)',
       )
     const commands = meant.map((run) => redriveOf(run, flags.reason))
     const items = commands.map((command) => jsonOf(CommandSchema, command))
@@ -55,7 +55,7 @@ export async function redrive(within: string, flags: RedriveFlags): Promise<void
       ),
     )
     showList(flags.output, items, () => redriveText(meant, 'redriven'))
-    say(`next: wellspring why ${meant[0]?.entity ?? ''}`)
+    say(`next: npx wellspring why ${meant[0]?.entity ?? ''}`)
   } finally {
     await topics.close()
   }

@@ -83,7 +83,9 @@ export function verifyText(found: AuditReport, pipeline: string): string {
     `${missing} missing, ${duplicate} duplicate, ${unplanned} unplanned`,
   ]
   if (found.refusedInputs > 0)
-    lines.push(`${found.refusedInputs} input records were not taken in (wellspring dead-letters)`)
+    lines.push(
+      `${found.refusedInputs} input records were not taken in (npx wellspring dead-letters)`,
+    )
   if (found.otherPipelines > 0)
     lines.push(`${found.otherPipelines} records of other pipelines were not judged`)
   for (const kind of ['missing', 'duplicate', 'unplanned'] as const)

@@ -33,7 +33,7 @@ export async function explain(about: string, flags: WhereFlags): Promise<Explain
   if (known.candidates.length === 0)
     throw new CliError(
       EXIT.notFound,
-      `nothing is known of "${about}": no entity key, file name, URI or trace id matches (wellspring plates lists what is known)`,
+      `nothing is known of "${about}": no entity key, file name, URI or trace id matches (npx wellspring plates lists what is known)`,
     )
   const list = known.candidates.map((candidate) => `  ${candidate}`).join('\n')
   throw new CliError(EXIT.usage, `"${about}" is ambiguous: say which\n${list}`)
@@ -51,10 +51,10 @@ export function explainText(known: ExplainResponse, look: Look): string {
   if (known.traceId !== '') lines.push(`  trace  ${known.traceId}`)
   if (known.next !== '') lines.push(`  next   ${known.next}`)
   const parked = known.runs.find((run) => run.state === 'PARKED')
-  if (parked) {
+  if (parked && !known.next.includes('redrive')) {
     const entity = parked.entity || known.entity
     lines.push(
-      `         wellspring redrive ${quoted(entity)} --where step=${parked.step} --dry-run`,
+      `         npx wellspring redrive ${quoted(entity)} --where step=${parked.step} --dry-run`,
     )
   }
   return lines.join('\n')

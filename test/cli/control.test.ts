@@ -57,7 +57,7 @@ test('plate: counts, a heat map without colour, the next command', async () => {
   assert.match(ran.stdout, /^E1\/P1\/a1 {2}open/)
   assert.match(ran.stdout, /expected 4 {3}arrived 3 \(75\.0%\)/)
   assert.match(ran.stdout, /^ H$/m)
-  assert.match(ran.stdout, /^next: wellspring why E1\/P1\/a1$/m)
+  assert.match(ran.stdout, /^next: npx wellspring why E1\/P1\/a1$/m)
   assert.equal(ran.stdout.includes('\u001b'), false)
 })
 

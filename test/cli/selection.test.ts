@@ -73,6 +73,6 @@ test('dead letters are grouped by step and reason, with the next command', () =>
     '',
   )
   assert.match(text, /^check {2}POISON TRUNCATED {2}1\n/)
-  assert.match(text, /next {2}wellspring redrive --where step=count,reason=TRUNCATED --dry-run/)
+  assert.match(text, /next {2}npx wellspring redrive --where step=count,reason=TRUNCATED --dry-run/)
   assert.equal(deadLettersText([], ''), 'nothing is parked')
 })

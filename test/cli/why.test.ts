@@ -24,7 +24,7 @@ test('a parked image: one screen with times, attempts, cause, hint, trace and ne
     traceId: '4bf92f3577b34da6a3ce929d0e0e4736',
     uri: 'file:///data/a.tif',
     time: { wallMs: 12_300, workMs: 3_000, queueMs: 300, backoffMs: 9_000, siblingsMs: 0 },
-    next: 'nothing until it is redriven',
+    next: 'nothing by itself',
     notes: ['its site lists it as a hole'],
     from: timestampFromMs(0),
     runs: [
@@ -52,8 +52,8 @@ test('a parked image: one screen with times, attempts, cause, hint, trace and ne
     '      hint   copy the file again, then redrive',
     '  note   its site lists it as a hole',
     '  trace  4bf92f3577b34da6a3ce929d0e0e4736',
-    '  next   nothing until it is redriven',
-    '         wellspring redrive E/P1/a1/B07/t0/s2/z0/w1 --where step=image-quality --dry-run',
+    '  next   nothing by itself',
+    '         npx wellspring redrive E/P1/a1/B07/t0/s2/z0/w1 --where step=image-quality --dry-run',
   ])
 })
 
