@@ -138,7 +138,7 @@ class Running implements Execution {
   }
 
   remainingMs(): number {
-    return Math.max(0, this.#deadline - performance.now())
+    return Math.max(0, Math.floor(this.#deadline - performance.now())) // timers take whole ms
   }
 
   begin(answers: Answers, onSettled: () => void): void {
