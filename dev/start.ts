@@ -1,6 +1,6 @@
 // `npm start`: a whole Wellspring on this machine, and a virtual microscope that acquires a demo experiment.
 import { mkdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createTopics } from '../coordinator/log/topics.ts'
 import { runDemo } from './demo-run.ts'
@@ -170,7 +170,8 @@ function readOptions() {
       throw new Error(`--port-base ${values['port-base']}: want a number from 1024 to 65000`)
     return {
       untilDone: values['until-done'],
-      summary: values.summary && join(process.cwd(), values.summary),
+      // npm runs us in the repository and says where the person stands.
+      summary: values.summary && resolve(process.env['INIT_CWD'] ?? '.', values.summary),
       seed: values.seed,
       demo: !values['no-demo'],
       portBase,

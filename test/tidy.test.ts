@@ -1,0 +1,227 @@
+// House rules that no linter knows. A failing rule names the file and what to do.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { readFileSync, statSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { test } from 'node:test'
+
+const root = join(import.meta.dirname, '..')
+const limits = { fileLines: 400, readmeLines: 80, fileBytes: 1_000_000 } as const
+
+/** Tracked files and those that would be: not ignored, still there. */
+const files = execFileSync(
+  'git',
+  ['ls-files', '--cached', '--others', '--exclude-standard', '-z'],
+  {
+    cwd: root,
+    encoding: 'utf8',
+  },
+)
+  .split('\0')
+  .filter((file) => file !== '' && statSync(join(root, file), { throwIfNoEntry: false })?.isFile())
+
+const text = (file: string): string => readFileSync(join(root, file), 'utf8')
+const isOurs = (file: string): boolean =>
+  !file.includes('/gen/') && !file.startsWith('node_modules/')
+const code = files.filter((file) => /\.(ts|mjs)$/.test(file) && isOurs(file))
+const production = code.filter((file) => /^(coordinator|services|ingest|cli)\//.test(file))
+
+function none(problems: readonly string[], remedy: string): void {
+  assert.equal(problems.length, 0, `${remedy}:\n  ${problems.join('\n  ')}`)
+}
+
+/** Lines of files for which a pattern holds, as file:line; comments do not count unless asked for. */
+function linesWith(pattern: RegExp, among: readonly string[], comments = false): string[] {
+  return among.flatMap((file) =>
+    text(file)
+      .split('\n')
+      .flatMap((line, i) =>
+        pattern.test(line) && (comments || !isComment(line))
+          ? [`${file}:${i + 1}: ${line.trim()}`]
+          : [],
+      ),
+  )
+}
+
+const isComment = (line: string): boolean => /^\s*(\/\*|\*|\/\/)/.test(line)
+
+test('no file of code is longer than 400 lines', () => {
+  const long = code
+    .map((file) => ({ file, lines: text(file).split('\n').length - 1 }))
+    .filter(({ lines }) => lines > limits.fileLines)
+  none(
+    long.map(({ file, lines }) => `${file}: ${lines}`),
+    'one subject a file: split it',
+  )
+})
+
+test('the README of a room is not longer than 80 lines', () => {
+  const long = files
+    .filter((file) => file.endsWith('/README.md') && isOurs(file))
+    .map((file) => ({ file, lines: text(file).split('\n').length - 1 }))
+    .filter(({ lines }) => lines > limits.readmeLines)
+  none(
+    long.map(({ file, lines }) => `${file}: ${lines}`),
+    'say less',
+  )
+})
+
+type Import = { readonly file: string; readonly target: string }
+
+/** What a file imports: a path of the repository, or the name of a package. */
+function importsOf(file: string): Import[] {
+  const found = text(file).matchAll(
+    /(?:^|\n)\s*(?:import|export)[^'"]*?from\s*['"]([^'"]+)['"]|import\(\s*['"]([^'"]+)['"]/g,
+  )
+  return [...found].map((match) => {
+    const name = match[1] ?? match[2] ?? ''
+    const target = name.startsWith('.') ? normalize(join(dirname(file), name)) : name
+    return { file, target }
+  })
+}
+
+const imports = code.flatMap(importsOf)
+
+function direction(from: RegExp, isAllowed: (target: string) => boolean, remedy: string): void {
+  const ours = imports.filter(({ file }) => from.test(file))
+  assert.ok(ours.length > 0, `no file matches ${from}`)
+  const wrong = ours.filter(({ target }) => !isAllowed(target))
+  none(
+    wrong.map(({ file, target }) => `${file} imports ${target}`),
+    remedy,
+  )
+}
+
+test('core decides, and imports only core, contracts and digests', () => {
+  direction(
+    /^coordinator\/core\//,
+    (target) =>
+      target.startsWith('coordinator/core/') || /^(#proto\/|@bufbuild\/|node:crypto$)/.test(target),
+    'pass it in as an argument, or move the code out of core',
+  )
+})
+
+test('the coordinator imports no service, command line, ingest, dev program or test', () => {
+  direction(
+    /^coordinator\//,
+    (target) => !/^(services|cli|ingest|dev|test)\//.test(target),
+    'the coordinator stands alone',
+  )
+})
+
+test('services import neither the coordinator nor anything else of ours', () => {
+  direction(
+    /^services\//,
+    (target) => !/^(coordinator|cli|ingest|dev|test)\//.test(target),
+    'a service knows its contract and the kit',
+  )
+})
+
+test('legacy programs know nothing of contracts or the kit', () => {
+  direction(
+    /^services\/legacy\//,
+    (target) =>
+      !/^(#proto\/|services\/(?!legacy\/)|@bufbuild\/|@connectrpc\/|@grpc\/)/.test(target),
+    'a legacy program is left as it was',
+  )
+})
+
+test('production imports no dev program and no test', () => {
+  direction(
+    /^(coordinator|services|ingest|cli)\//,
+    (target) => !/^(dev|test)\//.test(target),
+    'dev/ and test/ are not installed in production',
+  )
+})
+
+test('no any, default export, barrel or enum', () => {
+  const typescript = code.filter((file) => file.endsWith('.ts'))
+  none(
+    linesWith(/(:|<|\bas|=>|\|)\s*any\b[^']*$|any\[\]/, typescript.filter(noText)),
+    'name the type',
+  )
+  none(linesWith(/^export default\b/, typescript), 'export it by name')
+  none(linesWith(/^export \* from/, typescript), 'import from the file itself')
+  none(
+    linesWith(/^\s*(export )?(const )?(enum|namespace)\s+\w/, typescript),
+    'use a union of texts',
+  )
+})
+
+/** This file talks about the things it forbids. */
+function noText(file: string): boolean {
+  return file !== 'test/tidy.test.ts'
+}
+
+test('no test is skipped, focused or left to do', () => {
+  const tests = code.filter((file) => file.startsWith('test/') && noText(file))
+  const marked = linesWith(
+    /\b(test|it|describe|suite|t)\.(skip|only|todo)\(|\b(skip|only|todo): true/,
+    tests,
+  )
+  none(marked, 'mend it or delete it')
+})
+
+test('no path of a machine in any tracked file', () => {
+  const homes = ['work', 'farm', 'root', 'home', 'Users'].join('|')
+  const pattern = new RegExp(`(^|[^A-Za-z0-9_.])/(${homes})/`)
+  const plain = files.filter(
+    (file) =>
+      file !== 'package-lock.json' &&
+      /\.(ts|mjs|md|json|yaml|xml|proto|properties|txt)$|^\.ci\//.test(file),
+  )
+  none(linesWith(pattern, plain, true), 'use a path relative to the repository')
+})
+
+type LockEntry = { readonly optionalDependencies?: Readonly<Record<string, string>> }
+type Lock = { readonly packages: Readonly<Record<string, LockEntry>> }
+
+test('the lock file names no registry, and the packages of every platform', () => {
+  const lock = text('package-lock.json')
+  assert.ok(!lock.includes('"resolved"'), 'npm install with the .npmrc of this repository')
+  const { packages } = JSON.parse(lock) as Lock
+  const lost = Object.values(packages).flatMap(({ optionalDependencies = {} }) =>
+    Object.keys(optionalDependencies).filter((name) =>
+      Object.keys(packages).every((path) => !path.endsWith(`node_modules/${name}`)),
+    ),
+  )
+  none(
+    lost,
+    'npm ci refuses a lock file without these; npm install left them out for this platform',
+  )
+})
+
+test('no tracked file is larger than 1 MB', () => {
+  const large = files.filter((file) => statSync(join(root, file)).size > limits.fileBytes)
+  none(large, 'keep data out of the repository')
+})
+
+type Manifest = Readonly<
+  Record<'dependencies' | 'devDependencies', Readonly<Record<string, string>>>
+>
+
+test('README.md has a reason for every direct dependency, and versions are exact', () => {
+  const manifest = JSON.parse(text('package.json')) as Manifest
+  const direct = { ...manifest.dependencies, ...manifest.devDependencies }
+  const readme = text('README.md')
+  none(
+    Object.keys(direct).filter((name) => !readme.includes(`\`${name}\``)),
+    'add a line to the dependencies in README.md',
+  )
+  const loose = Object.entries(direct).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version))
+  none(
+    loose.map(([name, version]) => `${name} ${version}`),
+    'pin it',
+  )
+})
+
+test('every source file of production has a user', () => {
+  const entry = /(^|\/)main\.ts$|^cli\/wellspring\.mjs$/
+  const used = new Set(imports.map(({ target }) => target))
+  const mentioned = production.filter((file) => !entry.test(file) && !used.has(file))
+  const dead = mentioned.filter((file) => {
+    const name = file.split('/').at(-1) ?? file
+    return code.every((other) => other === file || !text(other).includes(name))
+  })
+  none(dead, 'delete it')
+})
