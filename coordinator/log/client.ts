@@ -10,7 +10,15 @@ import { kafkajs } from './patches.ts'
 import { LogError } from './port.ts'
 import type { LogRecord } from './port.ts'
 
-const limits = { sendsMax: 6, retryFirstMs: 50, sendBytesMax: 500_000, closeMs: 2_000 } as const
+const limits = {
+  sendsMax: 6,
+  retryFirstMs: 50,
+  sendBytesMax: 500_000,
+  closeMs: 2_000,
+  followWaitMs: 500,
+  /** Longer than any writer's time-out. */
+  openTransactionMs: 60_000,
+} as const
 
 export type OutgoingRecord = {
   readonly topic: TopicName
@@ -30,7 +38,7 @@ export interface Client {
   produce(records: readonly OutgoingRecord[]): Promise<void>
   /** All committed records of a topic up to its end at the time of the call; in order within a partition. */
   readAll(topic: TopicName): AsyncGenerator<LogRecord>
-  /** Records of a topic from its start, or from its end, until the signal. */
+  /** Records of a topic from its start, or from its end, until the signal (0.5 s later at most). */
   follow(
     topic: TopicName,
     options: { readonly from: 'start' | 'end'; readonly signal: AbortSignal },
@@ -49,26 +57,38 @@ export function openClient(options: ClientOptions): Client {
     produce: (records) => sender.produce(records),
     async *readAll(topic) {
       const { positions, ends } = await range(reader, topic)
+      let movedMs = performance.now()
       while (positions.size > 0) {
         for (const { partition, records, next } of await reader.fetch(topic, positions)) {
           const end = ends.get(partition) ?? 0
+          if (next > (positions.get(partition) ?? 0)) movedMs = performance.now()
           for (const record of records) if (record.offset < end) yield record
           if (next >= end) positions.delete(partition)
           else positions.set(partition, next)
         }
+        if (performance.now() - movedMs > limits.openTransactionMs)
+          throw hiddenEnd(topic, positions)
       }
     },
     async *follow(topic, { from, signal }) {
-      const { positions, ends } = await range(reader, topic)
-      const at =
-        from === 'end'
-          ? ends
-          : new Map([...ends.keys()].map((one) => [one, positions.get(one) ?? ends.get(one) ?? 0]))
-      while (!signal.aborted) {
-        for (const { partition, records, next } of await reader.fetch(topic, at)) {
-          yield* records
-          at.set(partition, next)
+      // Its own connection: one that waits for records holds everything behind it up.
+      const following = openReader(kafka, options.topicPrefix)
+      try {
+        const { positions, ends } = await range(following, topic)
+        const at = new Map(ends)
+        if (from === 'start') for (const [partition, low] of positions) at.set(partition, low)
+        while (!signal.aborted) {
+          for (const { partition, records, next } of await following.fetch(
+            topic,
+            at,
+            limits.followWaitMs,
+          )) {
+            yield* records
+            at.set(partition, next)
+          }
         }
+      } finally {
+        await bounded(following.close(), limits.closeMs)
       }
     },
     async close() {
@@ -92,13 +112,17 @@ async function range(
   const offsets = await reader.offsets(
     topic,
     Array.from({ length: count }, (_, index) => index),
-    'committed',
   )
   const filled = [...offsets].filter(([, { low, high }]) => low < high)
   return {
     positions: new Map(filled.map(([partition, { low }]) => [partition, low])),
     ends: new Map([...offsets].map(([partition, { high }]) => [partition, high])),
   }
+}
+
+function hiddenEnd(topic: TopicName, positions: ReadonlyMap<number, number>): LogError {
+  const places = [...positions].map(([partition, next]) => `${topic}/${partition} at ${next}`)
+  return new LogError('unknown', `A transaction has been open for a minute: ${places.join(', ')}`)
 }
 
 /** One producer with one send in flight: kafkajs mixes up concurrent ones (K2), and loses records on a retry (K1). */

@@ -2,13 +2,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kafka } from 'kafkajs'
 import { toLogError } from './connection.ts'
+import { clusterOf, earliest, latest, readCommitted, readUncommitted } from './internals.ts'
+import type { Broker, Cluster, FetchedPartition, RawMessage } from './internals.ts'
 import { filterAborted } from './patched.ts'
-import type { AbortedTransaction, Message } from './patched.ts'
 import { LogError } from './port.ts'
 import type { InputTopic, LogRecord, Offsets, OutputTopic } from './port.ts'
 
 const limits = {
-  fetchBytesMax: 1024 * 1024,
+  partitionBytesMax: 1024 * 1024,
+  fetchBytesMax: 4 * 1024 * 1024,
   waitMs: 100,
   retryFirstMs: 50,
   retryMaxMs: 1_000,
@@ -18,8 +20,6 @@ const limits = {
 } as const
 
 export type TopicName = InputTopic | OutputTopic
-
-export type Isolation = 'committed' | 'uncommitted'
 
 /** A range of one partition, without markers and what was aborted. */
 export type Fetched = {
@@ -32,14 +32,14 @@ export type Fetched = {
 export interface Reader {
   /** How many partitions a topic has; 0: there is no such topic. */
   partitions(topic: TopicName): Promise<number>
-  /** First and end offset of partitions; the end of `committed` hides what is behind an open transaction. */
-  offsets(
+  /** First and end offset (high watermark) of partitions. A stable end would hide what was just committed. */
+  offsets(topic: TopicName, partitions: readonly number[]): Promise<ReadonlyMap<number, Offsets>>
+  /** The next records of some partitions at these positions, read_committed; waits (100 ms) when there are none. */
+  fetch(
     topic: TopicName,
-    partitions: readonly number[],
-    end: Isolation,
-  ): Promise<ReadonlyMap<number, Offsets>>
-  /** The next records of some partitions at these positions, read_committed; waits up to 100 ms when there are none. */
-  fetch(topic: TopicName, positions: ReadonlyMap<number, number>): Promise<Fetched[]>
+    positions: ReadonlyMap<number, number>,
+    waitMs?: number,
+  ): Promise<Fetched[]>
   close(): Promise<void>
 }
 
@@ -50,7 +50,7 @@ export async function readPartition(
   onRecord: (record: LogRecord) => boolean,
 ): Promise<number> {
   const { topic, partition, from } = place
-  const { low, high } = at(await reader.offsets(topic, [partition], 'uncommitted'), partition)
+  const { low, high } = at(await reader.offsets(topic, [partition]), partition)
   if (from > high) {
     throw new LogError(
       'fatal',
@@ -77,43 +77,127 @@ export async function readPartition(
 }
 
 export function openReader(kafka: Kafka, topicPrefix: string): Reader {
-  const cluster = clusterOf(kafka)
-  const warm = new Map<string, Promise<unknown>>()
-  let closed = false
+  return new KafkaReader(clusterOf(kafka), topicPrefix)
+}
 
-  const brokersOf = async (
+class KafkaReader implements Reader {
+  #cluster: Cluster
+  #topicPrefix: string
+  /** First fetch of each broker. */
+  #first = new Map<string, Promise<unknown>>()
+  #isClosed = false
+
+  constructor(cluster: Cluster, topicPrefix: string) {
+    this.#cluster = cluster
+    this.#topicPrefix = topicPrefix
+  }
+
+  partitions(name: TopicName): Promise<number> {
+    const topic = this.#topicPrefix + name
+    return this.#retried(`Cannot look up ${topic}`, async () => {
+      try {
+        await this.#cluster.addMultipleTargetTopics([topic])
+      } catch (error) {
+        if ((error as { type?: string }).type === 'UNKNOWN_TOPIC_OR_PARTITION') return 0
+        throw error
+      }
+      return this.#cluster.findTopicPartitionMetadata(topic).length
+    })
+  }
+
+  async offsets(
+    name: TopicName,
+    partitions: readonly number[],
+  ): Promise<ReadonlyMap<number, Offsets>> {
+    const topic = this.#topicPrefix + name
+    const lows = await this.#list(topic, partitions, earliest)
+    const highs = await this.#list(topic, partitions, latest)
+    return new Map(
+      partitions.map((one) => [one, { low: lows.get(one) ?? 0, high: highs.get(one) ?? 0 }]),
+    )
+  }
+
+  fetch(
+    name: TopicName,
+    positions: ReadonlyMap<number, number>,
+    waitMs: number = limits.waitMs,
+  ): Promise<Fetched[]> {
+    const topic = this.#topicPrefix + name
+    return this.#retried(`Cannot read ${topic}`, async () => {
+      const leaders = await this.#leaders(topic, [...positions.keys()])
+      const parts = await Promise.all(
+        leaders.map((leader) => {
+          const partitions = leader.partitions.map((partition) => ({
+            partition,
+            fetchOffset: String(positions.get(partition)),
+            maxBytes: limits.partitionBytesMax,
+          }))
+          return this.#fetchFrom(leader, {
+            isolationLevel: readCommitted,
+            maxWaitTime: waitMs,
+            minBytes: 1,
+            maxBytes: limits.fetchBytesMax,
+            topics: [{ topic, partitions }],
+          })
+        }),
+      )
+      return parts.flat().map((part) => toFetched(name, part, positions.get(part.partition) ?? 0))
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#cluster.disconnect()
+  }
+
+  async #list(
     topic: string,
     partitions: readonly number[],
-  ): Promise<[string, Broker, number[]][]> => {
-    await cluster.addMultipleTargetTopics([topic])
-    const leaders = cluster.findLeaderForPartitions(topic, partitions)
-    const brokers = Object.entries(leaders).map(
-      async ([nodeId, led]): Promise<[string, Broker, number[]]> => [
+    timestamp: number,
+  ): Promise<Map<number, number>> {
+    return this.#retried(`Cannot list offsets of ${topic}`, async () => {
+      const offsets = new Map<number, number>()
+      for (const leader of await this.#leaders(topic, partitions)) {
+        const wanted = leader.partitions.map((partition) => ({ partition, timestamp }))
+        const answer = await leader.broker.listOffsets({
+          isolationLevel: readUncommitted,
+          topics: [{ topic, partitions: wanted }],
+        })
+        for (const one of answer.responses.flatMap((response) => response.partitions)) {
+          offsets.set(one.partition, Number(one.offset))
+        }
+      }
+      const missing = partitions.find((partition) => !offsets.has(partition))
+      if (missing !== undefined) throw new Error(`there is no partition ${missing}`)
+      return offsets
+    })
+  }
+
+  async #leaders(topic: string, partitions: readonly number[]): Promise<Leader[]> {
+    await this.#cluster.addMultipleTargetTopics([topic])
+    const led = Object.entries(this.#cluster.findLeaderForPartitions(topic, partitions))
+    return Promise.all(
+      led.map(async ([nodeId, mine]) => ({
         nodeId,
-        await cluster.findBroker({ nodeId }),
-        led,
-      ],
+        broker: await this.#cluster.findBroker({ nodeId }),
+        partitions: mine,
+      })),
     )
-    return Promise.all(brokers)
   }
 
   /** A connection pool has no lock: parallel first fetches would each open a socket, so the first goes alone. */
-  const fetchFrom = async (
-    nodeId: string,
-    broker: Broker,
+  async #fetchFrom(
+    { nodeId, broker }: Leader,
     request: object,
-  ): Promise<FetchResponse> => {
-    const first = warm.get(nodeId)
-    if (first !== undefined) {
-      await first.catch(() => {})
-      return broker.fetch(request)
-    }
+  ): Promise<readonly FetchedPartition[]> {
+    const first = this.#first.get(nodeId)
+    if (first !== undefined) await first.catch(() => {})
     const fetching = broker.fetch(request)
-    warm.set(nodeId, fetching)
-    return fetching
+    if (first === undefined) this.#first.set(nodeId, fetching)
+    return (await fetching).responses.flatMap((response) => response.partitions)
   }
 
-  const retried = async <T>(doing: string, work: () => Promise<T>): Promise<T> => {
+  async #retried<T>(doing: string, work: () => Promise<T>): Promise<T> {
     const endMs = performance.now() + limits.retryTotalMs
     for (
       let waitMs: number = limits.retryFirstMs;
@@ -121,101 +205,26 @@ export function openReader(kafka: Kafka, topicPrefix: string): Reader {
       waitMs = Math.min(waitMs * 2, limits.retryMaxMs)
     ) {
       try {
-        if (!cluster.isConnected()) await cluster.connect()
+        if (!this.#cluster.isConnected()) await this.#cluster.connect()
         return await work()
       } catch (error) {
-        const outOfRange = (error as { name?: string }).name === 'KafkaJSOffsetOutOfRange'
-        if (outOfRange)
+        if ((error as { name?: string }).name === 'KafkaJSOffsetOutOfRange') {
           throw new LogError('fatal', `${doing}: the offset is outside the log`, { cause: error })
-        if (closed || error instanceof LogError || performance.now() > endMs)
-          throw toLogError(error, doing)
+        }
+        const isLate = performance.now() > endMs
+        if (this.#isClosed || isLate || error instanceof LogError) throw toLogError(error, doing)
       }
       await sleep(waitMs)
-      warm.clear()
-      await cluster.refreshMetadata().catch(() => {})
+      this.#first.clear()
+      await this.#cluster.refreshMetadata().catch(() => {})
     }
   }
+}
 
-  const list = (
-    topic: string,
-    partitions: readonly number[],
-    timestamp: number,
-    isolationLevel: number,
-  ) =>
-    retried(`Cannot list offsets of ${topic}`, async () => {
-      const offsets = new Map<number, number>()
-      for (const [, broker, led] of await brokersOf(topic, partitions)) {
-        const asked = led.map((partition) => ({ partition, timestamp }))
-        const { responses } = await broker.listOffsets({
-          isolationLevel,
-          topics: [{ topic, partitions: asked }],
-        })
-        for (const { partition, offset } of responses.flatMap((response) => response.partitions)) {
-          offsets.set(partition, Number(offset))
-        }
-      }
-      const missing = partitions.find((partition) => !offsets.has(partition))
-      if (missing !== undefined) throw new Error(`there is no partition ${missing}`)
-      return offsets
-    })
-
-  return {
-    partitions: (name) =>
-      retried(`Cannot look up ${name}`, async () => {
-        const topic = topicPrefix + name
-        try {
-          await cluster.addMultipleTargetTopics([topic])
-        } catch (error) {
-          if ((error as { type?: string }).type === 'UNKNOWN_TOPIC_OR_PARTITION') return 0
-          throw error
-        }
-        return cluster.findTopicPartitionMetadata(topic).length
-      }),
-
-    async offsets(name, partitions, end) {
-      const topic = topicPrefix + name
-      const lows = await list(topic, partitions, earliest, readUncommitted)
-      const highs = await list(
-        topic,
-        partitions,
-        latest,
-        end === 'committed' ? readCommitted : readUncommitted,
-      )
-      return new Map(
-        partitions.map((one) => [one, { low: lows.get(one) ?? 0, high: highs.get(one) ?? 0 }]),
-      )
-    },
-
-    fetch: (name, positions) =>
-      retried(`Cannot read ${name}`, async () => {
-        const topic = topicPrefix + name
-        const requests = (await brokersOf(topic, [...positions.keys()])).map(
-          async ([nodeId, broker, led]) => {
-            const partitions = led.map((partition) => ({
-              partition,
-              fetchOffset: String(positions.get(partition)),
-              maxBytes: limits.fetchBytesMax,
-            }))
-            const { responses } = await fetchFrom(nodeId, broker, {
-              isolationLevel: readCommitted,
-              maxWaitTime: limits.waitMs,
-              minBytes: 1,
-              maxBytes: limits.fetchBytesMax * 4,
-              topics: [{ topic, partitions }],
-            })
-            return responses.flatMap((response) => response.partitions)
-          },
-        )
-        return (await Promise.all(requests))
-          .flat()
-          .map((part) => toFetched(name, part, positions.get(part.partition) ?? 0))
-      }),
-
-    async close() {
-      closed = true
-      await cluster.disconnect()
-    },
-  }
+type Leader = {
+  readonly nodeId: string
+  readonly broker: Broker
+  readonly partitions: readonly number[]
 }
 
 /** A record as kafkajs has decoded it, in our form. */
@@ -251,61 +260,4 @@ function at(offsets: ReadonlyMap<number, Offsets>, partition: number): Offsets {
   const found = offsets.get(partition)
   if (found === undefined) throw new LogError('unknown', `No offsets of partition ${partition}`)
   return found
-}
-
-// What kafkajs keeps to itself: its cluster and brokers, as much as is used here.
-const earliest = -2
-const latest = -1
-const readUncommitted = 0
-const readCommitted = 1
-
-type RawMessage = {
-  readonly offset: string
-  readonly key: Buffer | null
-  readonly value: Buffer | null
-  readonly headers?: Readonly<Record<string, Buffer | string | (Buffer | string)[] | undefined>>
-}
-
-type FetchedPartition = {
-  readonly partition: number
-  readonly abortedTransactions: readonly AbortedTransaction[] | null
-  readonly messages: readonly (Message & RawMessage)[]
-}
-
-type FetchResponse = {
-  readonly responses: readonly { readonly partitions: readonly FetchedPartition[] }[]
-}
-
-type ListResponse = {
-  readonly responses: readonly {
-    readonly partitions: readonly { partition: number; offset: string }[]
-  }[]
-}
-
-type Broker = {
-  fetch(request: object): Promise<FetchResponse>
-  listOffsets(request: object): Promise<ListResponse>
-}
-
-type Cluster = {
-  isConnected(): boolean
-  connect(): Promise<void>
-  disconnect(): Promise<void>
-  refreshMetadata(): Promise<void>
-  addMultipleTargetTopics(topics: readonly string[]): Promise<void>
-  findTopicPartitionMetadata(topic: string): readonly unknown[]
-  findLeaderForPartitions(topic: string, partitions: readonly number[]): Record<string, number[]>
-  findBroker(which: { nodeId: string }): Promise<Broker>
-}
-
-function clusterOf(kafka: Kafka): Cluster {
-  const symbol = Object.getOwnPropertySymbols(kafka).find(
-    (one) => one.description === 'private:Kafka:createCluster',
-  )
-  if (symbol === undefined)
-    throw new Error('This kafkajs has no createCluster: fetch.ts fits 2.2.4 only')
-  const create = (kafka as unknown as Record<symbol, (options: object) => Cluster>)[symbol]
-  if (create === undefined)
-    throw new Error('This kafkajs has no createCluster: fetch.ts fits 2.2.4 only')
-  return create({ allowAutoTopicCreation: false, metadataMaxAge: 300_000 })
 }

@@ -1,6 +1,6 @@
 // The consumer group: which tasks are ours, and their input records in order. Every rule here answers a trap of
 // kafkajs: a rebalance forgets positions, a restart forgets pauses, a generation is not told.
-import type { Batch, Consumer, ConsumerGroupJoinEvent, InstrumentationEvent, Kafka } from 'kafkajs'
+import type { Batch, Consumer, ConsumerGroupJoinEvent, Kafka } from 'kafkajs'
 import { addressesIn, taskAssigner } from './assigner.ts'
 import { bounded } from './connection.ts'
 import { toLogRecord } from './fetch.ts'
@@ -13,6 +13,8 @@ const limits = {
   fetchWaitMs: 250,
   partitionBytesMax: 256 * 1024,
   rebalanceMinMs: 10_000,
+  silentTicksMax: 12,
+  tickMs: 5_000,
   closeMs: 5_000,
 } as const
 
@@ -24,172 +26,208 @@ export type GroupOptions = {
   readonly sessionTimeoutMs: number
 }
 
-export interface Group {
-  /** Resolves when the first assignment was delivered. */
-  join(): Promise<void>
-  resume(task: number, next: Readonly<Record<InputTopic, number>>): void
-  pause(task: number): void
-  owners(): ReadonlyMap<number, string>
-  /** Leaves the group; 5 s at most. */
-  close(): Promise<void>
+type Membership = {
+  readonly memberId: string
+  readonly generation: number
+  readonly tasks: readonly number[]
 }
 
-type Membership = { memberId: string; generation: number; tasks: readonly number[] }
-
-export function createGroup(kafka: Kafka, options: GroupOptions, listener: GroupListener): Group {
-  const { topicPrefix, tasks, sessionTimeoutMs } = options
-  const topics = INPUT_TOPICS.map((name) => topicPrefix + name)
-  let current: Membership = { memberId: '', generation: -1, tasks: [] }
-  let addresses: ReadonlyMap<number, string> = new Map()
+/** One member of the group. Calls its listener synchronously; an error of the listener ends it: crashed(). */
+export class Group {
+  #options: GroupOptions
+  #listener: GroupListener
+  #topics: string[]
+  #consumer: Consumer
+  #current: Membership = { memberId: '', generation: -1, tasks: [] }
+  #addresses: ReadonlyMap<number, string> = new Map()
   /** Tasks whose inputs are wanted. */
-  const reading = new Set<number>()
+  #reading = new Set<number>()
   /** Next offset of each `topic/task` being read. */
-  const positions = new Map<string, number>()
-  let isClosed = false
+  #positions = new Map<string, number>()
+  #watchdog: NodeJS.Timeout | undefined
+  #isClosed = false
 
-  const consumer = kafka.consumer({
-    groupId: options.groupId,
-    allowAutoTopicCreation: false,
-    sessionTimeout: sessionTimeoutMs,
-    rebalanceTimeout: Math.max(limits.rebalanceMinMs, sessionTimeoutMs),
-    heartbeatInterval: Math.min(limits.heartbeatMs, Math.floor(sessionTimeoutMs / 3)),
-    maxWaitTimeInMs: limits.fetchWaitMs,
-    maxBytesPerPartition: limits.partitionBytesMax,
-    partitionAssigners: [
-      taskAssigner({
-        topics,
-        tasks,
-        claim: () => ({
-          address: options.controlAddress,
-          owned: current.tasks,
-          generation: current.generation,
-        }),
+  constructor(kafka: Kafka, options: GroupOptions, listener: GroupListener) {
+    this.#options = options
+    this.#listener = listener
+    this.#topics = INPUT_TOPICS.map((name) => options.topicPrefix + name)
+    const { groupId, tasks, sessionTimeoutMs } = options
+    const claim = () => ({
+      address: options.controlAddress,
+      owned: this.#current.tasks,
+      generation: this.#current.generation,
+    })
+    this.#consumer = kafka.consumer({
+      groupId,
+      allowAutoTopicCreation: false,
+      sessionTimeout: sessionTimeoutMs,
+      rebalanceTimeout: Math.max(limits.rebalanceMinMs, sessionTimeoutMs),
+      heartbeatInterval: Math.min(limits.heartbeatMs, Math.floor(sessionTimeoutMs / 3)),
+      maxWaitTimeInMs: limits.fetchWaitMs,
+      maxBytesPerPartition: limits.partitionBytesMax,
+      partitionAssigners: [taskAssigner({ topics: this.#topics, tasks, claim })],
+    })
+  }
+
+  /** Resolves when the first assignment was delivered. */
+  async join(): Promise<void> {
+    this.#listen()
+    await this.#consumer.connect()
+    await this.#consumer.subscribe({ topics: this.#topics, fromBeginning: false })
+    await this.#consumer.run({
+      autoCommit: false,
+      eachBatch: async (turn) => this.#guarded(() => this.#deliver(turn.batch, turn.isStale())),
+    })
+  }
+
+  resume(task: number, next: Readonly<Record<InputTopic, number>>): void {
+    if (!this.#current.tasks.includes(task)) return
+    this.#reading.add(task)
+    whileRunning(() => {
+      this.#seek(task, next)
+      this.#consumer.resume(this.#inputsOf(task))
+    })
+  }
+
+  pause(task: number): void {
+    this.#reading.delete(task)
+    whileRunning(() => this.#consumer.pause(this.#inputsOf(task)))
+  }
+
+  /** Control address by task. */
+  owners(): ReadonlyMap<number, string> {
+    return this.#addresses
+  }
+
+  /** Leaves the group; takes 5 s at most. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    clearInterval(this.#watchdog)
+    reports.off('heartbeat', this.#onHeartbeat)
+    reports.off('outOfRange', this.#onOutOfRange)
+    await bounded(this.#consumer.disconnect(), limits.closeMs)
+    memberships.delete(this.#current.memberId)
+  }
+
+  #listen(): void {
+    const consumer = this.#consumer
+    // A consumer that has gone quiet without a word (K15). Ticks, not time: a stopped process is not silent.
+    let silentTicks = 0
+    this.#watchdog = setInterval(() => {
+      silentTicks += 1
+      if (silentTicks !== limits.silentTicksMax) return
+      this.#crash(new LogError('fatal', 'The consumer has neither fetched nor failed for a minute'))
+    }, limits.tickMs).unref()
+    consumer.on('consumer.fetch', () => void (silentTicks = 0))
+    consumer.on('consumer.group_join', (event) => this.#guarded(() => this.#joined(event)))
+    consumer.on('consumer.end_batch_process', ({ payload }) =>
+      this.#guarded(() => {
+        if (payload.batchSize > 0) return // #deliver has said it
+        const last = Number(payload.lastOffset)
+        const name = this.#nameOf(payload.topic)
+        this.#pass(name, payload.partition, Number(payload.firstOffset ?? last), last + 1)
       }),
-    ],
-  })
-
-  const partitionsOf = (task: number) => topics.map((topic) => ({ topic, partitions: [task] }))
-
-  const seek = (task: number, next: Readonly<Record<InputTopic, number>>): void => {
-    for (const name of INPUT_TOPICS) {
-      positions.set(`${name}/${task}`, next[name])
-      consumer.seek({ topic: topicPrefix + name, partition: task, offset: String(next[name]) })
-    }
+    )
+    consumer.on('consumer.crash', ({ payload }) => {
+      silentTicks = 0
+      if (!payload.restart) this.#crash(payload.error)
+    })
+    reports.on('heartbeat', this.#onHeartbeat)
+    reports.on('outOfRange', this.#onOutOfRange)
   }
 
-  /** An error thrown in one of kafkajs's callbacks ends the consumer without a word. */
-  const guarded = (work: () => void): void => {
-    try {
-      work()
-    } catch (error) {
-      if (!isClosed) listener.crashed(error instanceof Error ? error : new Error(String(error)))
-    }
-  }
-
-  const joined = ({ payload }: ConsumerGroupJoinEvent): void => {
-    const owned = ownedTasks(payload.memberAssignment, topics)
-    const membership = memberships.get(payload.memberId)
+  #joined({ payload }: ConsumerGroupJoinEvent): void {
+    const { memberId } = payload
+    const tasks = ownedTasks(payload.memberAssignment, this.#topics)
+    const membership = memberships.get(memberId)
     if (membership === undefined) throw new Error('kafkajs was not patched')
-    const { generation } = membership
-    const isNext = payload.memberId === current.memberId && generation === current.generation + 1
-    const kept = new Set(isNext ? owned.filter((task) => current.tasks.includes(task)) : [])
-    if (current.memberId !== payload.memberId) memberships.delete(current.memberId)
-    current = { memberId: payload.memberId, generation, tasks: owned }
-    addresses = membership.assignment === undefined ? new Map() : addressesIn(membership.assignment)
-    for (const task of reading) if (!kept.has(task)) reading.delete(task)
-    const next: Positions = listener.assigned(owned, kept)
-    for (const task of owned) {
+    const { generation, assignment } = membership
+    const last = this.#current
+    const isNext = memberId === last.memberId && generation === last.generation + 1
+    const kept = new Set(isNext ? tasks.filter((task) => last.tasks.includes(task)) : [])
+    if (last.memberId !== memberId) memberships.delete(last.memberId)
+    this.#current = { memberId, generation, tasks }
+    this.#addresses = assignment === undefined ? new Map() : addressesIn(assignment)
+    for (const task of this.#reading) if (!kept.has(task)) this.#reading.delete(task)
+    this.#place(kept, this.#listener.assigned(tasks, kept))
+  }
+
+  /** kafkajs would go on at the group's offset, or at an end of the log: each task is put at its own. */
+  #place(kept: ReadonlySet<number>, next: Positions): void {
+    for (const task of this.#current.tasks) {
       const at = next.get(task)
-      // kafkajs would go on at the group's offset, or at an end of the log: each task is put at its own.
-      if (kept.has(task) && at !== undefined) seek(task, at)
-      else if (kept.has(task)) reading.delete(task)
-      if (reading.has(task)) consumer.resume(partitionsOf(task))
-      else consumer.pause(partitionsOf(task))
+      if (kept.has(task) && at !== undefined) this.#seek(task, at)
+      else if (kept.has(task)) this.#reading.delete(task)
+      if (this.#reading.has(task)) this.#consumer.resume(this.#inputsOf(task))
+      else this.#consumer.pause(this.#inputsOf(task))
     }
   }
 
-  const deliver = (batch: Batch, isStale: boolean): void => {
+  #deliver(batch: Batch, isStale: boolean): void {
     const task = batch.partition
-    if (isClosed || isStale || !reading.has(task)) return
-    const name = batch.topic.slice(topicPrefix.length) as InputTopic
+    if (this.#isClosed || isStale || !this.#reading.has(task)) return
+    const name = this.#nameOf(batch.topic)
     const records = batch.messages.map((message) => toLogRecord(name, task, message))
-    listener.records(task, records)
+    this.#listener.records(task, records)
     const next = (records.at(-1)?.offset ?? -1) + 1
-    positions.set(`${name}/${task}`, next)
-    pass(name, task, { first: next, next: Number(batch.lastOffset()) + 1 })
+    this.#positions.set(`${name}/${task}`, next)
+    this.#pass(name, task, next, Number(batch.lastOffset()) + 1)
   }
 
   /** Only what follows the position counts: a batch fetched before a seek says nothing about after it. */
-  const pass = (name: InputTopic, task: number, range: { first: number; next: number }): void => {
-    const position = positions.get(`${name}/${task}`)
-    if (isClosed || position === undefined || !reading.has(task)) return
-    if (range.first > position || range.next <= position) return
-    positions.set(`${name}/${task}`, range.next)
-    listener.passed(task, name, range.next)
+  #pass(name: InputTopic, task: number, first: number, next: number): void {
+    const position = this.#positions.get(`${name}/${task}`)
+    if (this.#isClosed || position === undefined || !this.#reading.has(task)) return
+    if (first > position || next <= position) return
+    this.#positions.set(`${name}/${task}`, next)
+    this.#listener.passed(task, name, next)
   }
 
-  const onHeartbeat = (memberId: string, sentAtMs: number): void => {
-    if (memberId === current.memberId && !isClosed) guarded(() => listener.confirmed(sentAtMs))
+  #seek(task: number, next: Readonly<Record<InputTopic, number>>): void {
+    for (const name of INPUT_TOPICS) {
+      this.#positions.set(`${name}/${task}`, next[name])
+      const topic = this.#options.topicPrefix + name
+      this.#consumer.seek({ topic, partition: task, offset: String(next[name]) })
+    }
   }
-  const onOutOfRange = (memberId: string, topic: string, partition: number): void => {
-    if (memberId !== current.memberId || isClosed) return
-    const at = positions.get(`${topic.slice(topicPrefix.length)}/${partition}`)
-    listener.crashed(
+
+  #onHeartbeat = (memberId: string, sentAtMs: number): void => {
+    if (memberId !== this.#current.memberId || this.#isClosed) return
+    this.#guarded(() => this.#listener.confirmed(sentAtMs))
+  }
+
+  #onOutOfRange = (memberId: string, topic: string, partition: number): void => {
+    if (memberId !== this.#current.memberId) return
+    const at = this.#positions.get(`${this.#nameOf(topic)}/${partition}`)
+    this.#crash(
       new LogError(
         'fatal',
-        `Offset ${at} of ${topic}/${partition} is outside the log: its records were deleted before they were read, ` +
-          'or the topic was made anew. Going on would skip them: restore the topic, or start a new application id.',
+        `Offset ${at} of ${topic}/${partition} is outside the log: its records were deleted before they were ` +
+          'read, or the topic was made anew. Going on would skip them: restore the topic, or start a new ' +
+          'application id.',
       ),
     )
   }
 
-  consumer.on('consumer.group_join', (event) => guarded(() => joined(event)))
-  consumer.on('consumer.end_batch_process', ({ payload }) =>
-    guarded(() => {
-      if (payload.batchSize > 0) return // deliver() has said it
-      const last = Number(payload.lastOffset)
-      const name = payload.topic.slice(topicPrefix.length) as InputTopic
-      pass(name, payload.partition, { first: Number(payload.firstOffset ?? last), next: last + 1 })
-    }),
-  )
-  consumer.on(
-    'consumer.crash',
-    ({ payload }: InstrumentationEvent<{ error: Error; restart: boolean }>) => {
-      if (!payload.restart && !isClosed) listener.crashed(payload.error)
-    },
-  )
-  reports.on('heartbeat', onHeartbeat)
-  reports.on('outOfRange', onOutOfRange)
+  /** An error thrown in one of kafkajs's callbacks would end the consumer without a word. */
+  #guarded(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      this.#crash(error instanceof Error ? error : new Error(String(error)))
+    }
+  }
 
-  return {
-    async join() {
-      await consumer.connect()
-      await consumer.subscribe({ topics, fromBeginning: false })
-      await consumer.run({
-        autoCommit: false,
-        eachBatch: async (turn) => guarded(() => deliver(turn.batch, turn.isStale())),
-      })
-    },
-    resume(task, next) {
-      if (!current.tasks.includes(task)) return
-      reading.add(task)
-      whileRunning(() => {
-        seek(task, next)
-        consumer.resume(partitionsOf(task))
-      })
-    },
-    pause(task) {
-      reading.delete(task)
-      whileRunning(() => consumer.pause(partitionsOf(task)))
-    },
-    owners: () => addresses,
-    async close() {
-      isClosed = true
-      reports.off('heartbeat', onHeartbeat)
-      reports.off('outOfRange', onOutOfRange)
-      await bounded(leave(consumer), limits.closeMs)
-      memberships.delete(current.memberId)
-    },
+  #crash(error: Error): void {
+    if (!this.#isClosed) this.#listener.crashed(error)
+  }
+
+  #inputsOf(task: number): { topic: string; partitions: number[] }[] {
+    return this.#topics.map((topic) => ({ topic, partitions: [task] }))
+  }
+
+  #nameOf(topic: string): InputTopic {
+    return topic.slice(this.#options.topicPrefix.length) as InputTopic
   }
 }
 
@@ -202,25 +240,17 @@ function whileRunning(work: () => void): void {
   }
 }
 
-async function leave(consumer: Consumer): Promise<void> {
-  await consumer.stop()
-  await consumer.disconnect()
-}
-
 /** The tasks of an assignment; it holds the same partitions of every input. */
 function ownedTasks(
   assignment: Readonly<Record<string, number[]>>,
   topics: readonly string[],
 ): number[] {
-  const [first = [], ...others] = topics.map((topic) =>
-    [...(assignment[topic] ?? [])].sort((a, b) => a - b),
-  )
-  for (const other of others) {
-    if (String(other) !== String(first)) {
-      throw new Error(
-        'The group assigned unequal partitions of the inputs: all members must run this program',
-      )
-    }
+  const sorted = topics.map((topic) => (assignment[topic] ?? []).toSorted((a, b) => a - b))
+  const [first = []] = sorted
+  if (sorted.some((other) => String(other) !== String(first))) {
+    throw new Error(
+      'The group assigned unequal partitions of the inputs: all members must run this program',
+    )
   }
   return first
 }

@@ -3,8 +3,7 @@
 import type { Logger } from '../logger.ts'
 import { bounded, createKafka, toLogError } from './connection.ts'
 import { openReader, readPartition } from './fetch.ts'
-import { createGroup } from './group.ts'
-import type { Group } from './group.ts'
+import { Group } from './group.ts'
 import { LogError } from './port.ts'
 import type { GroupListener, InputTopic, Log, Offsets } from './port.ts'
 import { checkTopics } from './topics.ts'
@@ -47,7 +46,7 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
     async join(listener: GroupListener) {
       if (group !== undefined) throw new LogError('fatal', 'This log has joined its group already')
       await checkTopics(reader, options)
-      group = createGroup(kafka, { ...options, groupId: `${application}-plate` }, listener)
+      group = new Group(kafka, { ...options, groupId: `${application}-plate` }, listener)
       try {
         await group.join()
       } catch (error) {
@@ -62,7 +61,7 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
       readPartition(reader, { topic: 'state.v1', partition: task, from }, onRecord),
     async inputOffsets(task) {
       const offsets = async (topic: InputTopic): Promise<Offsets> =>
-        (await reader.offsets(topic, [task], 'uncommitted')).get(task) ?? { low: 0, high: 0 }
+        (await reader.offsets(topic, [task])).get(task) ?? { low: 0, high: 0 }
       const [images, commands] = await Promise.all([offsets('images.v1'), offsets('commands.v1')])
       return { 'images.v1': images, 'commands.v1': commands }
     },

@@ -1,5 +1,6 @@
 // An application on topics of its own, on the broker of the test process.
 import { randomUUID } from 'node:crypto'
+import { after } from 'node:test'
 import { brokerForTests } from '../../dev/broker.ts'
 import { openClient } from '../../coordinator/log/client.ts'
 import type { Client } from '../../coordinator/log/client.ts'
@@ -8,6 +9,12 @@ import type { KafkaLogOptions } from '../../coordinator/log/kafka.ts'
 import type { LogRecord } from '../../coordinator/log/port.ts'
 import { createTopics } from '../../coordinator/log/topics.ts'
 import type { LogWorld } from './port.suite.ts'
+
+/** Closed at the end of the file, so that a failed test does not keep the process alive. */
+const opened: { close(): Promise<void> }[] = []
+after(async () => {
+  for (const one of opened) await one.close()
+})
 
 export type KafkaWorld = LogWorld & { readonly options: KafkaLogOptions; readonly client: Client }
 
@@ -25,10 +32,15 @@ export async function kafkaWorld(tasks: number, brokers?: readonly string[]): Pr
   }
   await createTopics(options)
   const client = openClient(options)
+  opened.push(client)
   return {
     options,
     client,
-    open: (instance) => openKafkaLog({ ...options, instance, controlAddress: instance }),
+    async open(instance) {
+      const log = await openKafkaLog({ ...options, instance, controlAddress: instance })
+      opened.push(log)
+      return log
+    },
     produce: (topic, partition, key, value) =>
       client.produce([{ topic, partition, key, value: Buffer.from(value), headers: {} }]),
     async committed(topic) {

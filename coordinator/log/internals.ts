@@ -1,0 +1,60 @@
+// What kafkajs keeps to itself: its cluster and brokers, as much as fetch.ts uses.
+import type { Kafka } from 'kafkajs'
+import type { AbortedTransaction, Message } from './patched.ts'
+
+export const earliest = -2
+export const latest = -1
+export const readUncommitted = 0
+export const readCommitted = 1
+
+export type RawMessage = {
+  readonly offset: string
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly headers?: Readonly<Record<string, Buffer | string | (Buffer | string)[] | undefined>>
+}
+
+export type FetchedPartition = {
+  readonly partition: number
+  readonly abortedTransactions: readonly AbortedTransaction[] | null
+  readonly messages: readonly (Message & RawMessage)[]
+}
+
+export type FetchResponse = {
+  readonly responses: readonly { readonly partitions: readonly FetchedPartition[] }[]
+}
+
+export type ListResponse = {
+  readonly responses: readonly {
+    readonly partitions: readonly { partition: number; offset: string }[]
+  }[]
+}
+
+export type Broker = {
+  fetch(request: object): Promise<FetchResponse>
+  listOffsets(request: object): Promise<ListResponse>
+}
+
+export type Cluster = {
+  isConnected(): boolean
+  connect(): Promise<void>
+  disconnect(): Promise<void>
+  refreshMetadata(): Promise<void>
+  addMultipleTargetTopics(topics: readonly string[]): Promise<void>
+  findTopicPartitionMetadata(topic: string): readonly unknown[]
+  findLeaderForPartitions(topic: string, partitions: readonly number[]): Record<string, number[]>
+  findBroker(which: { nodeId: string }): Promise<Broker>
+}
+
+/** A cluster of its own, with its own sockets. */
+export function clusterOf(kafka: Kafka): Cluster {
+  const symbol = Object.getOwnPropertySymbols(kafka).find(
+    (one) => one.description === 'private:Kafka:createCluster',
+  )
+  if (symbol === undefined)
+    throw new Error('This kafkajs has no createCluster: internals.ts fits 2.2.4 only')
+  const create = (kafka as unknown as Record<symbol, (options: object) => Cluster>)[symbol]
+  if (create === undefined)
+    throw new Error('This kafkajs has no createCluster: internals.ts fits 2.2.4 only')
+  return create({ allowAutoTopicCreation: false, metadataMaxAge: 300_000 })
+}
