@@ -1,4 +1,5 @@
 // The plate description that MetaXpress writes beside its images: lines of "Key", value, value … in Windows-1252.
+import { createHash } from 'node:crypto'
 import { wellAt } from '../coordinator/core/ids.ts'
 
 export type Htd = {
@@ -15,7 +16,7 @@ export type Htd = {
   readonly projection: boolean
   /** Collected wavelengths: number as in the file names (w1 …) and name. */
   readonly waves: readonly { readonly number: number; readonly name: string }[]
-  /** Distinguishes two acquisitions of one plate name. */
+  /** Distinguishes two acquisitions of one plate name; older files have none, so theirs is their digest. */
   readonly uniqueId: string
 }
 
@@ -42,7 +43,8 @@ export function parseHtd(bytes: Uint8Array): Htd {
     zSteps: flag(lines, 'ZSeries') ? numberOf(lines, 'ZSteps', 128) : 1,
     projection: flag(lines, 'ZSeries') && flag(lines, 'ZProjection'),
     waves: flag(lines, 'Waves') ? wavesOf(lines) : [{ number: 1, name: '' }],
-    uniqueId: lines.get('UniquePlateIdentifier')?.[0] ?? '',
+    uniqueId:
+      lines.get('UniquePlateIdentifier')?.[0] ?? createHash('sha256').update(bytes).digest('hex'),
   }
 }
 

@@ -217,7 +217,25 @@ async function settle(
       })
     }
   }
-  return { images, refused, repeated }
+  return { images: images.sort(bySite), refused, repeated }
+}
+
+/** Site by site: one whose images come far apart would be given up as quiet in between. */
+function bySite({ identity: a }: ResolvedImage, { identity: b }: ResolvedImage): number {
+  const wells = (a.well ?? '').length - (b.well ?? '').length
+  return (
+    wells ||
+    compare(a.well, b.well) ||
+    compare(a.timePoint, b.timePoint) ||
+    compare(a.site, b.site) ||
+    compare(a.z, b.z) ||
+    compare(a.channel, b.channel)
+  )
+}
+
+function compare<T extends string | number>(a: T | undefined, b: T | undefined): number {
+  if (a === undefined || b === undefined || a === b) return 0
+  return a < b ? -1 : 1
 }
 
 async function digestOf(path: string): Promise<string> {

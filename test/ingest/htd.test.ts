@@ -59,6 +59,13 @@ test('a wave that is not collected is not expected', () => {
   )
 })
 
+test('two acquisitions are told apart by their id, or by what is in the file', () => {
+  const id = (changes: Record<string, string>): string => parseHtd(htdWith(changes)).uniqueId
+  assert.equal(id({ UniquePlateIdentifier: '"6f0b"' }), '6f0b')
+  assert.equal(id({}), id({}))
+  assert.notEqual(id({}), id({ TimePoints: '2' }))
+})
+
 test('rows beyond Z are AA and on', () => {
   const rows = Object.fromEntries(
     Array.from({ length: 32 }, (_, row) => [
