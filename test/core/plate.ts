@@ -1,0 +1,182 @@
+// A plate told as a story: events in, effects out, calls answered by hand. No clock, no broker.
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { durationFromMs } from '@bufbuild/protobuf/wkt'
+import { Code } from '#proto/google/rpc/code_pb.ts'
+import type { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
+import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
+import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import type { Command } from '#proto/wellspring/record/v1/input_pb.ts'
+import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
+import type { DeadLetter, LevelClosed, StepResult } from '#proto/wellspring/record/v1/output_pb.ts'
+import {
+  DeadLetterSchema,
+  LevelClosedSchema,
+  StepResultSchema,
+} from '#proto/wellspring/record/v1/output_pb.ts'
+import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
+import { EchoImageResponseSchema } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
+import { decide } from '../../coordinator/core/decide.ts'
+import type { Call, Effect, Event, Outcome } from '../../coordinator/core/event.ts'
+import { hex, parseEntity, sha256 } from '../../coordinator/core/ids.ts'
+import type { Pipeline } from '../../coordinator/core/pipeline.ts'
+import { restored } from '../../coordinator/core/restore.ts'
+import { emptyTask, loadState, takeChanges } from '../../coordinator/core/state.ts'
+
+export const PLATE = 'E/P/a1'
+export const QUORUM_MS = 10_000
+export const DEADLINE_MS = 30_000
+
+export type Story = ReturnType<typeof story>
+
+/** One plate of wells A01…, two sites, channels DNA and RNA, under a pipeline. */
+export function story(pipeline: Pipeline, wells = 1) {
+  let task = emptyTask('test', pipeline)
+  let offset = 0
+  let now = 1_000_000
+  const calls: Call[] = []
+  const outputs: Extract<Effect, { kind: 'output' }>[] = []
+  const timers: { entity: string; atMs: number; completeness: boolean }[] = []
+  const completed: string[] = []
+
+  function perform(effects: readonly Effect[]): void {
+    for (const effect of effects) {
+      if (effect.kind === 'call') calls.push(effect)
+      if (effect.kind === 'output') outputs.push(effect)
+      if (effect.kind === 'timer') timers.push(effect)
+      if (effect.kind === 'completed') completed.push(`${effect.entity}#${effect.trace}`)
+    }
+  }
+  const happen = (event: Event): void => perform(decide(task, event, now, () => 0.5))
+  const at = (topic: string) => ({ topic, partition: 0, offset: (offset += 1), key: 'E/P' })
+
+  function answer(call: Call, outcome: DistributiveOmit<Outcome, 'timing'>): void {
+    calls.splice(calls.indexOf(call), 1)
+    const timing = { startedMs: now, endedMs: now + 1, replica: 'test' }
+    const whole = { ...outcome, timing } as Outcome
+    happen({
+      kind: 'outcome',
+      entity: call.entity,
+      step: call.step.name,
+      effectKey: call.effectKey,
+      outcome: whole,
+    })
+  }
+
+  return {
+    calls,
+    timers,
+    completed,
+    task: () => task,
+    later(ms: number): void {
+      now += ms
+    },
+    plan(): void {
+      const plan = create(PlatePlanSchema, {
+        experiment: 'E',
+        plate: 'P',
+        acquisition: 'a1',
+        wells: Array.from({ length: wells }, (_, index) => ({ well: `A0${index + 1}` })),
+        sites: [1, 2],
+        timePoints: [0],
+        zPlanes: [0],
+        channels: [
+          { name: 'DNA', kind: ChannelKind.NUCLEI },
+          { name: 'RNA', kind: ChannelKind.FLUORESCENCE },
+        ],
+        completeness: {
+          quorum: 0.5,
+          quorumAfter: durationFromMs(QUORUM_MS),
+          deadline: durationFromMs(DEADLINE_MS),
+        },
+      })
+      this.command({ case: 'plan', value: plan })
+    },
+    command(action: Command['action']): void {
+      const command = create(CommandSchema, { action })
+      happen({ kind: 'command', command, at: at('commands.v1'), bytes: new Uint8Array() })
+    },
+    /** Announces images by their names within the plate, for instance "A01/t0/s1/z0/DNA". */
+    announce(names: readonly string[], content = ''): void {
+      for (const name of names) {
+        const identity = parseEntity(`${PLATE}/${name}`)
+        const channel = {
+          name: identity.channel ?? '',
+          kind: identity.channel === 'DNA' ? ChannelKind.NUCLEI : ChannelKind.FLUORESCENCE,
+        }
+        const artifact = {
+          uri: `file:///${name}`,
+          sizeBytes: 1,
+          sha256: hex(sha256(Buffer.from(name + content))),
+        }
+        const image = create(ImageAcquiredSchema, { identity, channel, artifact })
+        happen({
+          kind: 'image',
+          image,
+          traceparent: '',
+          at: at('images.v1'),
+          bytes: Buffer.from(name),
+        })
+      }
+    },
+    answer,
+    /** Answers every call that is under way, and those it leads to, well. */
+    answerAll(): void {
+      for (let call = calls[0]; call; call = calls[0]) {
+        const digest = hex(sha256(Buffer.from(call.effectKey)))
+        const output = toBinary(
+          EchoImageResponseSchema,
+          create(EchoImageResponseSchema, { digest }),
+        )
+        answer(call, { kind: 'done', output })
+      }
+    },
+    fail(call: Call, failure: { class: ErrorClass; reason: string }, retryAfterMs?: number): void {
+      const whole = create(StepFailureSchema, { ...failure, code: Code.UNKNOWN })
+      answer(call, {
+        kind: 'failed',
+        failure: whole,
+        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+      })
+    },
+    /** Fires the timers that are due. */
+    fire(): void {
+      for (const timer of timers.splice(0)) {
+        if (timer.atMs > now) timers.push(timer)
+        else happen({ kind: 'timer', entity: timer.entity, completeness: timer.completeness })
+      }
+    },
+    /** Forgets everything that is not in state, as a take-over does. */
+    takeOver(): void {
+      const bytes = takeChanges(task)
+      const known = [...task.plans.all().map(([key, value]) => [`${key}#plan`, value] as const)]
+      const all = [...known, ...task.plates.all(), ...task.wells.all(), ...task.sites.all()]
+      task = emptyTask('test', pipeline)
+      for (const [key, value] of [...bytes, ...all]) loadState(task, key, value)
+      calls.length = 0
+      timers.length = 0
+      perform(restored(task, now, () => 0.5))
+    },
+    results: (): StepResult[] =>
+      of(outputs, StepResultSchema.typeName).map((one) => fromBinary(StepResultSchema, one.value)),
+    closes: (): LevelClosed[] =>
+      of(outputs, LevelClosedSchema.typeName).map((one) =>
+        fromBinary(LevelClosedSchema, one.value),
+      ),
+    letters: (): DeadLetter[] =>
+      of(outputs, DeadLetterSchema.typeName).map((one) => fromBinary(DeadLetterSchema, one.value)),
+    keys: (): string[] => outputs.map((one) => `${one.topic} ${one.key}`),
+  }
+}
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
+
+function of<O extends { type: string }>(outputs: readonly O[], type: string): O[] {
+  return outputs.filter((one) => one.type === type)
+}
+
+export const IMAGES = [
+  'A01/t0/s1/z0/DNA',
+  'A01/t0/s1/z0/RNA',
+  'A01/t0/s2/z0/DNA',
+  'A01/t0/s2/z0/RNA',
+] as const
