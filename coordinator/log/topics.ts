@@ -14,7 +14,7 @@ const limits = {
   plateEventsPartitions: 8,
 } as const
 
-/** Retention and compaction of each topic; the reasons are in the README of this room. */
+/** Inputs stay for a replay window, outputs for a quarter; state and status keep the last record of each key. */
 const settings: Record<TopicName, Record<string, string>> = {
   'images.v1': { 'retention.ms': String(30 * day) },
   'commands.v1': { 'retention.ms': String(90 * day) },

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { javaConsume, startBroker } from '../../dev/broker.ts'
@@ -50,6 +51,40 @@ test('kill -9 with a transaction open: its records vanish, what was committed st
   }
   await writer.close()
   await Promise.all([log.close(), world.close()])
+})
+
+test('a process that was stopped while others owned its tasks comes back and keeps nothing', async (t) => {
+  const world = await kafkaWorld(4)
+  const options = JSON.stringify({
+    ...world.options,
+    instance: 'stopped',
+    controlAddress: 'stopped',
+  })
+  const script = join(import.meta.dirname, 'member-process.ts')
+  const child = spawn(process.execPath, [script, options], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.after(() => child.kill('SIGKILL'))
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const assignment = async (size: number): Promise<{ owned: number[]; kept: number[] }> => {
+    for (;;) {
+      const line = await lines.next()
+      assert.ok(line.done !== true, 'the process ended')
+      const said = JSON.parse(line.value) as { owned: number[]; kept: number[] }
+      if (said.owned.length === size) return said
+    }
+  }
+  assert.deepEqual((await assignment(4)).kept, [])
+  const log = await world.open('other')
+  const other = createMember(log)
+  await log.join(other.listener)
+  const shared = await assignment(2)
+  assert.deepEqual(shared.kept, shared.owned)
+  await other.until(() => other.owned.length === 2)
+  child.kill('SIGSTOP')
+  await other.until(() => other.owned.length === 4)
+  child.kill('SIGCONT')
+  assert.deepEqual((await assignment(2)).kept, [])
+  await other.until(() => other.owned.length === 2)
+  assert.deepEqual(other.kept, new Set(other.owned))
 })
 
 test('the broker goes and comes back: nothing committed is lost, the group and the writer recover', async () => {
