@@ -148,7 +148,7 @@ export function story(pipeline: Pipeline, wells = 1) {
     /** Forgets everything that is not in state, as a take-over does. */
     takeOver(): void {
       const bytes = takeChanges(task)
-      const known = [...task.plans.all().map(([key, value]) => [`${key}#plan`, value] as const)]
+      const known = task.plans.all().map(([key, value]) => [`${key}#plan`, value] as const)
       const all = [...known, ...task.plates.all(), ...task.wells.all(), ...task.sites.all()]
       task = emptyTask('test', pipeline)
       for (const [key, value] of [...bytes, ...all]) loadState(task, key, value)
