@@ -90,9 +90,11 @@ export function report(ledger: Ledger, pipeline: AuditPipeline, within = ''): Au
     }
 
   const believed = believedCloses(ledger, uncovered)
-  const missing = uncovered.filter(({ entity }) => !isBelow(believed, entity))
+  // A close leaves out members, never the entity itself.
+  const isUnnamed = (entity: string): boolean => isBelow(believed, parentOf(entity))
+  const missing = uncovered.filter(({ entity }) => !isUnnamed(entity))
   for (const { entity } of uncovered)
-    countOf(plates, entity)[isBelow(believed, entity) ? 'holes' : 'missing'] += 1
+    countOf(plates, entity)[isUnnamed(entity) ? 'holes' : 'missing'] += 1
   const unplanned = [
     ...[...ledger.ends].flatMap(([key, end]) =>
       inside(end.entity) && !planned.has(key) ? [key] : [],
@@ -164,9 +166,8 @@ function holesOf(ledger: Ledger): Set<string> {
   return holes
 }
 
-function isBelow(holes: ReadonlySet<string>, entity: string): boolean {
-  for (let at: string | undefined = entity; at !== undefined; at = parentOf(at))
-    if (holes.has(at)) return true
+function isBelow(holes: ReadonlySet<string>, entity: string | undefined): boolean {
+  for (let at = entity; at !== undefined; at = parentOf(at)) if (holes.has(at)) return true
   return false
 }
 

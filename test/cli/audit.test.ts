@@ -210,6 +210,11 @@ test('holes that a long list left out are believed up to their number', () => {
   expect([...log, close(1)], { planned: 14, done: 5, holes: 3, missing: 6 })
 })
 
+test('a close that left holes out does not cover its own entity', () => {
+  const log = [...without(`${WELL}/profile`), closed(WELL, { revision: 2, holesLeftOut: 5 })]
+  expect(log, { done: 4, missing: 1 })
+})
+
 test('the counts of each plate add up', () => {
   const other = plan({ plate: 'P2' })
   const found = expect([...perfectLog(), other], { planned: 10, done: 5, missing: 5 })
