@@ -31,7 +31,9 @@ export async function startProgram(path: string, env: Record<string, string>): P
   const { address } = JSON.parse(line) as { address: string }
   const stop = async () => {
     child.kill('SIGTERM')
+    const last = setTimeout(() => child.kill('SIGKILL'), 5_000)
     await exited
+    clearTimeout(last)
   }
   const logged = async (text: string) => {
     while (!log.some((entry) => entry.includes(text))) await once(lines, 'line')

@@ -1,0 +1,82 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FetchResult } from '../kit/http.ts'
+import { fetchJson } from '../kit/http.ts'
+import type { Call } from '../kit/serve.ts'
+
+export type Job = {
+  readonly labels: string
+  readonly images: readonly { readonly channel: string; readonly path: string }[]
+}
+
+const poll = { firstMs: 50, maxMs: 1_000, growth: 1.5 }
+const busyRetryMs = 1_000
+const csvBytesMax = 64 * 1024 * 1024
+
+/** Runs a job on the server at `url` to its end: submit, poll with back-off, fetch. Failures are the contract's. */
+export async function runJob(
+  url: string,
+  job: Job,
+  { call, traceparent }: { readonly call: Call; readonly traceparent: string },
+): Promise<{ readonly csv: string; readonly rows: number }> {
+  const ask = async (path: string, body?: Job) => {
+    const timeoutMs = Math.min(10_000, call.remainingMs())
+    const result = await fetchJson(url + path, {
+      signal: call.signal,
+      traceparent,
+      timeoutMs,
+      body,
+    })
+    return bodyOf(result, call)
+  }
+  const { id } = await ask('/jobs', job)
+  for (let waitMs = poll.firstMs; ; waitMs = Math.min(waitMs * poll.growth, poll.maxMs)) {
+    await sleep(waitMs, undefined, { signal: call.signal })
+    const { state, rows, error } = await ask(`/jobs/${String(id)}`)
+    if (state === 'done') {
+      const csv = await fetchCsv(`${url}/jobs/${String(id)}/result`, { call, traceparent })
+      return { csv, rows: Number(rows) }
+    }
+    if (state === 'failed') {
+      // Only a dead worker is the server's fault; every other text names a file.
+      const reason = String(error).startsWith('worker died') ? 'JOB_FAILED' : 'BAD_INPUT'
+      throw call.fail(reason, String(error))
+    }
+  }
+}
+
+function bodyOf(result: FetchResult, call: Call): Record<string, unknown> {
+  if (result.kind === 'unreachable') throw call.fail('BACKEND_DOWN', result.why)
+  if (result.kind === 'timed-out') throw call.fail('BACKEND_DOWN', 'no answer in time')
+  failOnStatus(result.status, call)
+  if (result.kind === 'answer' && typeof result.body === 'object') return { ...result.body }
+  throw call.fail('BACKEND_DOWN', 'the answer is no JSON object')
+}
+
+function failOnStatus(status: number, call: Call): void {
+  if (status === 429) {
+    throw call.fail('BUSY', 'the queue is full', { retryAfterMs: busyRetryMs })
+  }
+  if (status === 404) throw call.fail('JOB_LOST', 'the server does not know the job any more')
+  if (status === 410) throw call.fail('JOB_LOST', 'the job has expired')
+  if (status === 400) throw call.fail('SHORT_RESULT', 'the server refuses the form of the job')
+  if (status >= 300) throw call.fail('BACKEND_DOWN', `the server answered ${status}`)
+}
+
+// The kit's fetchJson keeps only the first words of what is no JSON.
+async function fetchCsv(
+  url: string,
+  { call, traceparent }: { readonly call: Call; readonly traceparent: string },
+): Promise<string> {
+  let response: Response
+  let csv: string
+  try {
+    response = await fetch(url, { signal: call.signal, headers: { traceparent } })
+    csv = await response.text()
+  } catch (error) {
+    call.signal.throwIfAborted()
+    throw call.fail('BACKEND_DOWN', `${url}: ${String(error)}`)
+  }
+  failOnStatus(response.status, call)
+  if (csv.length > csvBytesMax) throw call.fail('SHORT_RESULT', `${csv.length} bytes of CSV`)
+  return csv
+}
