@@ -144,7 +144,7 @@ function headersOf(
   const trace = traceId(application, entity, 1)
   return {
     'wellspring-type': schema.typeName,
-    traceparent: `00-${trace}-${spanId(trace, 'announce')}-01`,
+    traceparent: `00-${trace}-${spanId(trace, 'root')}-01`,
   }
 }
 

@@ -11,8 +11,10 @@ import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 export async function artifactOf(path: string): Promise<Artifact> {
   const hash = createHash('sha256')
   let sizeBytes = 0
+  let magic = ''
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
     const bytes = chunk as Buffer
+    if (sizeBytes === 0) magic = bytes.toString('latin1', 0, 4)
     sizeBytes += bytes.length
     hash.update(bytes)
   }
@@ -20,12 +22,14 @@ export async function artifactOf(path: string): Promise<Artifact> {
     uri: pathToFileURL(resolve(path)).href,
     sizeBytes,
     sha256: hash.digest('hex'),
-    mediaType: mediaTypeOf(path),
+    mediaType: mediaTypeOf(magic, path),
   })
 }
 
-/** By name only: the image-quality step looks at the bytes. */
-function mediaTypeOf(path: string): string {
+/** By the first bytes, since names lie (TIFFs called .png); by name where they tell nothing. */
+function mediaTypeOf(magic: string, path: string): string {
+  if (/^(II[*+]\0|MM\0[*+])/.test(magic)) return 'image/tiff'
+  if (magic === '\x89PNG') return 'image/png'
   if (/\.tiff?$/i.test(path)) return 'image/tiff'
   return /\.png$/i.test(path) ? 'image/png' : 'application/octet-stream'
 }

@@ -23,6 +23,21 @@ test('an empty file is an artifact too', async () => {
   assert.deepEqual([sizeBytes, mediaType], [0, 'image/png'])
 })
 
+const types: readonly [string, string, string][] = [
+  ['a.png', 'II*\0', 'image/tiff'],
+  ['a.png', 'MM\0*', 'image/tiff'],
+  ['a.dat', 'MM\0+', 'image/tiff'],
+  ['a.tif', '\x89PNG\r\n', 'image/png'],
+  ['a.TIFF', '<html>', 'image/tiff'],
+  ['a.dat', '<html>', 'application/octet-stream'],
+]
+for (const [name, content, mediaType] of types)
+  test(`${JSON.stringify(content)} called ${name} is ${mediaType}`, async () => {
+    const path = join(await mkdtemp(join(tmpdir(), 'wellspring-digest-')), name)
+    await writeFile(path, content, 'latin1')
+    assert.equal((await artifactOf(path)).mediaType, mediaType)
+  })
+
 test('results keep the order of the items, and no more than asked are under way', async () => {
   let underWay = 0
   let most = 0
