@@ -150,12 +150,15 @@ function build(traced: Traced, attemptsMax: number): Span[] {
 }
 
 function rootPart(traced: Traced, runs: readonly RunTime[]): Omit<Part, 'fromMs' | 'toMs'> {
-  const { pipeline, entity, view } = traced
+  const { application, pipeline, entity, view } = traced
   const level = wordOf(LevelSchema, levelOf(entity)).toLowerCase()
   const { experiment, plate, acquisition, well, timePoint, site, z, channel } = parseEntity(entity)
   const parked = runs.find((time) => time.run.state === RunState.PARKED)
   const members = view.memberTraces ?? []
-  const origin = traceparentLink(view.originTraceparent ?? '')
+  const announced = view.originTraceparent ?? ''
+  // Announced by ingest: that names this very trace, and a link to itself says nothing.
+  const isOwn = announced.includes(entityTrace(application, entity, view))
+  const origin = isOwn ? undefined : traceparentLink(announced)
   return {
     part: 'root',
     name: `${level} ${pipeline.name}`,
