@@ -68,11 +68,10 @@ function exitCodeOf(result: CommandResult, word: string | undefined, call: Call)
   const lastWords = result.stderr.trimEnd().split('\n').slice(-3).join(' | ').slice(-600)
   if (result.kind !== 'exited') throw call.fail('CRASHED', `${result.kind}: ${lastWords}`)
   const { code } = result
-  if (code === exitCodes.badInput && word === 'Failure') throw call.fail('BAD_INPUT', lastWords)
-  if (code === exitCodes.badInput) throw call.fail('BAD_ARGUMENTS', lastWords)
-  if (code !== exitCodes.ok && code !== exitCodes.emptyField) {
-    throw call.fail('CRASHED', `exit code ${code}: ${lastWords}`)
-  }
+  const told = `exit code ${code}: ${lastWords}`
+  if (code === exitCodes.badInput)
+    throw call.fail(word === 'Failure' ? 'BAD_INPUT' : 'BAD_ARGUMENTS', told)
+  if (code !== exitCodes.ok && code !== exitCodes.emptyField) throw call.fail('CRASHED', told)
   if (word === 'Complete') return code
   throw call.fail('INCOMPLETE_OUTPUT', `exit code ${code}, done file "${word ?? 'missing'}"`)
 }
