@@ -148,20 +148,23 @@ test('P1: an idle queue arms no timer', () => {
   assert.equal(armed(patched.modules), false)
 })
 
-test('a batch that compaction has emptied still moves its reader', () => {
+test('a batch that compaction has emptied still moves its reader', async () => {
+  type Encode = (batch: { lastOffsetDelta: number }) => Promise<{ buffer: Buffer }>
+  type Decode = (decoder: unknown) => Promise<Batch>
+  const decode = async ({ modules: loaded }: typeof patched): Promise<string[]> => {
+    const { RecordBatch } = loaded.load<{ RecordBatch: Encode }>('protocol/recordBatch/v0')
+    const Decoder = loaded.load<new (buffer: Buffer) => unknown>('protocol/decoder')
+    const { buffer } = await RecordBatch({ lastOffsetDelta: 4 })
+    const batch = await loaded.load<Decode>('protocol/recordBatch/v0/decoder')(new Decoder(buffer))
+    return batch.records.map((one) => `${one.offset} ${one.isControlRecord}`)
+  }
+  assert.deepEqual(await decode(original), [])
+  assert.deepEqual(await decode(patched), ['4 true'])
   const batch: Batch = { firstOffset: '100', lastOffsetDelta: 4, records: [] }
-  assert.deepEqual(
-    withLastOffset({ ...batch, records: [] as Message[] }).records.map((one) => [
-      one.offset,
-      one.isControlRecord,
-    ]),
-    [['104', true]],
-  )
-  assert.deepEqual(
-    withLastOffset({ ...batch, records: [message(103, '1')] }).records.map((one) => one.offset),
-    ['103', '104'],
-  )
-  assert.deepEqual(withLastOffset({ ...batch, records: [message(104, '1')] }).records.length, 1)
+  const offsetsOf = (records: Message[]): string[] =>
+    withLastOffset({ ...batch, records }).records.map((one) => one.offset)
+  assert.deepEqual(offsetsOf([message(103, '1')]), ['103', '104'])
+  assert.deepEqual(offsetsOf([message(104, '1')]), ['104'])
 })
 
 test('codes 89 to 92 have names', () => {
