@@ -1,5 +1,9 @@
 // One demo experiment from first exposure to summary, watched on the topics.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createClient } from '@connectrpc/connect'
+import { createConnectTransport } from '@connectrpc/connect-node'
+import { ControlService } from '#proto/wellspring/control/v1/control_pb.ts'
+import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { isClean, report } from '../cli/audit.ts'
 import { openLedger } from '../cli/ledger.ts'
 import { closedWord, verdictWord } from '../cli/states.ts'
@@ -32,6 +36,9 @@ const limits = {
   /** After the last image; far beyond every deadline of the demo. */
   closeMs: 180_000,
   announceAgainMs: 500,
+  copyMs: 6_000,
+  copyMaxMs: 40_000,
+  askMs: 3_000,
 } as const
 
 export type DemoOptions = {
@@ -39,6 +46,8 @@ export type DemoOptions = {
   readonly brokers: readonly string[]
   readonly topicPrefix: string
   readonly application: string
+  /** Base URL of the control API. */
+  readonly control: string
   /** Folder for the images. */
   readonly images: string
   readonly supervisor: Supervisor
@@ -88,7 +97,22 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     const audit = await auditOf(demo, options)
     screen.show(viewOf(progress, supervisor))
     screen.close()
-    const summary = summarise(progress, audit, supervisor)
+    const target = demo.faults.find(({ kind }) => kind === 'half-copied')?.target ?? ''
+    const copyFailures = await failuresOf(options.control, target)
+    const summary: Summary = {
+      experiment: demo.experiment,
+      seed: demo.seed,
+      seconds: Math.round((performance.now() - progress.from) / 100) / 10,
+      plates: summarisePlates(demo, progress.seen),
+      audit,
+      faults: judgeFaults({
+        demo,
+        seen: progress.seen,
+        restarts: supervisor.restarts(),
+        copyFailures,
+      }),
+      restarts: supervisor.restarts(),
+    }
     process.stdout.write(`${summaryText(summary, exampleImage(demo))}\n`)
     return summary
   } finally {
@@ -117,6 +141,7 @@ async function image(progress: Progress, options: DemoOptions, screen: Screen): 
       dir: options.images,
       application,
       paceMs: limits.paceMs,
+      copied: (entity) => untilCopied(options, entity),
       signal,
       onShot(done, of) {
         progress.shots = done
@@ -127,6 +152,32 @@ async function image(progress: Progress, options: DemoOptions, screen: Screen): 
     })
   } finally {
     await client.close()
+  }
+}
+
+/**
+ * A copy takes 6 s, and longer while nobody has noticed that it is half: a coordinator that was away meanwhile
+ * would otherwise find it whole, and the fault would not have happened.
+ */
+async function untilCopied({ control, signal }: DemoOptions, entity: string): Promise<void> {
+  const until = performance.now() + limits.copyMaxMs
+  await sleep(limits.copyMs, undefined, { signal })
+  while (performance.now() < until && (await failuresOf(control, entity)).length === 0)
+    await sleep(limits.frameMs, undefined, { signal })
+}
+
+/** Why attempts on an entity failed; nothing while the coordinator cannot be asked. */
+async function failuresOf(control: string, entity: string): Promise<readonly StepFailure[]> {
+  const transport = createConnectTransport({
+    baseUrl: control,
+    httpVersion: '1.1',
+    defaultTimeoutMs: limits.askMs,
+  })
+  try {
+    const { runs } = await createClient(ControlService, transport).explain({ about: entity })
+    return runs.flatMap(({ attempts }) => attempts.flatMap(({ failure }) => failure ?? []))
+  } catch {
+    return []
   }
 }
 
@@ -214,17 +265,6 @@ async function auditOf(demo: Demo, options: DemoOptions): Promise<Audit> {
   if (!isClean(found))
     process.stderr.write(`audit: ${JSON.stringify(found.names, null, 2).slice(0, 2_000)}\n`)
   return { missing: found.missing, duplicate: found.duplicate, unplanned: found.unplanned }
-}
-
-function summarise({ demo, seen, from }: Progress, audit: Audit, supervisor: Supervisor): Summary {
-  return {
-    experiment: demo.experiment,
-    seed: demo.seed,
-    seconds: Math.round((performance.now() - from) / 100) / 10,
-    plates: summarisePlates(demo, seen),
-    audit,
-    faults: judgeFaults({ demo, seen, restarts: supervisor.restarts() }),
-  }
 }
 
 /** An image with a story: the truncated one. */

@@ -1,6 +1,7 @@
 // Was each injected fault handled as itself? Judged from the topics, never from what was intended.
 import { anyUnpack } from '@bufbuild/protobuf/wkt'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
+import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import type { StepResult } from '#proto/wellspring/record/v1/output_pb.ts'
 import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { SegmentNucleiResponse } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
@@ -25,6 +26,8 @@ type Evidence = {
   readonly demo: Demo
   readonly seen: Observed
   readonly restarts: readonly Restart[]
+  /** Why the attempts on the half-copied image failed, as the coordinator explains it. */
+  readonly copyFailures: readonly StepFailure[]
 }
 
 type Finding = Pick<Handled, 'handledAs' | 'ok'>
@@ -44,7 +47,7 @@ function judge(fault: Fault, evidence: Evidence): Finding {
     case 'truncated':
       return truncated(fault.target, seen)
     case 'half-copied':
-      return halfCopied(fault.target, seen)
+      return halfCopied(fault.target, evidence)
     case 'empty-well':
       return emptyWell(fault, evidence)
     case 'defocused-column':
@@ -86,12 +89,16 @@ function truncated(target: string, seen: Observed): Finding {
   }
 }
 
-function halfCopied(target: string, seen: Observed): Finding {
+function halfCopied(target: string, { seen, copyFailures }: Evidence): Finding {
   const [result, ...more] = qualityOf(target, seen)
   if (!result) return { handledAs: 'no result', ok: false }
   const tried = `done at attempt ${result.attempts}`
   if (result.attempts < 2) return { handledAs: `${tried}: it was never retried`, ok: false }
-  return { handledAs: `RETRYABLE, ${tried}`, ok: more.length === 0 }
+  const failures = copyFailures.map((one) => `${classWord(one.class)} ${one.reason}`)
+  return {
+    handledAs: `${[...new Set(failures)].join(', ') || 'reason not known'}, ${tried}`,
+    ok: more.length === 0 && failures.includes('RETRYABLE ARTIFACT_NOT_READY'),
+  }
 }
 
 function emptyWell(fault: Fault, { seen, demo }: Evidence): Finding {

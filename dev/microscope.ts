@@ -18,9 +18,6 @@ import { encodeTiff } from './tiff.ts'
 
 const INSTRUMENT = 'virtual-microscope'
 
-/** A copy over a slow share. */
-const COPY_MS = 6_000
-
 export type AcquireOptions = {
   readonly announcer: Announcer
   /** Folder of the files; must be below a root that the services may read. */
@@ -28,8 +25,8 @@ export type AcquireOptions = {
   readonly application: string
   /** Between two images. */
   readonly paceMs: number
-  /** How long the second half of a file that is being copied takes; 6,000 by default. */
-  readonly copyMs?: number
+  /** Resolves when the second half of a file that is being copied has come over; its image is named. */
+  readonly copied: (entity: string) => Promise<void>
   readonly signal: AbortSignal
   /** After every shot: how many of how many are over. */
   readonly onShot?: (done: number, of: number) => void
@@ -63,7 +60,7 @@ export async function acquire(demo: Demo, options: AcquireOptions): Promise<void
 async function expose(
   shot: Shot,
   seed: string,
-  { dir, announcer, application, copyMs = COPY_MS, signal }: AcquireOptions,
+  { dir, announcer, application, copied }: AcquireOptions,
 ): Promise<Promise<void>[]> {
   if (shot.faults.includes('missing-site')) return []
   const path = join(dir, fileName(shot))
@@ -77,9 +74,7 @@ async function expose(
   const record = imageRecord(announcement(shot, path, bytes), application)
   await announcer.announce(shot.faults.includes('duplicate') ? [record, record] : [record])
   if (!copying) return []
-  const rest = sleep(copyMs, undefined, { signal }).then(() =>
-    appendFile(path, bytes.subarray(half)),
-  )
+  const rest = copied(shot.entity).then(() => appendFile(path, bytes.subarray(half)))
   rest.catch(() => {}) // seen when the caller awaits it
   return [rest]
 }

@@ -30,7 +30,12 @@ function run(args) {
   const child = spawn(ownNode, args, {
     cwd: root,
     stdio: 'inherit',
-    env: { ...process.env, WELLSPRING_LAUNCHER: String(process.pid) },
+    env: {
+      ...process.env,
+      WELLSPRING_LAUNCHER: String(process.pid),
+      // npm sets it: where the person stands, against which relative paths in arguments are meant.
+      INIT_CWD: process.env.INIT_CWD ?? process.cwd(),
+    },
   })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   endWithNpm(child)

@@ -1,6 +1,6 @@
 // `npm start`: a whole Wellspring on this machine, and a virtual microscope that acquires a demo experiment.
 import { mkdir, writeFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createTopics } from '../coordinator/log/topics.ts'
 import { runDemo } from './demo-run.ts'
@@ -31,6 +31,7 @@ const HELP = `npm start -- [options]
   --summary FILE     write what became of the demo as JSON
   --seed TEXT        draw another experiment (default 1)
   --no-demo          start everything but the microscope
+  --state DIR        keep everything there (default .wellspring)
   --port-base N      first of ten ports in a row (default 19092, Kafka's)
 KAFKA_BROKERS=host:port,… uses that cluster instead of a local Kafka.
 `
@@ -39,7 +40,7 @@ const limits = { signalAgainMs: 1_000, launcherMs: 500 } as const
 const options = readOptions()
 const layout: Layout = {
   portBase: options.portBase,
-  stateDir,
+  stateDir: options.stateDir,
   givenBrokers: process.env['KAFKA_BROKERS']?.split(',').map((broker) => broker.trim()),
 }
 const stopping = new AbortController()
@@ -50,7 +51,7 @@ process.exitCode = await main().catch(report)
 stopping.abort()
 await supervisor.stop()
 await writing
-await removeLocal(stateDir)
+await removeLocal(layout.stateDir)
 process.exit()
 
 async function main(): Promise<number> {
@@ -61,7 +62,7 @@ async function main(): Promise<number> {
     `all ${supervisor.processes().length} parts run, after ${inSeconds(performance.now() - from)}`,
   )
   say(
-    `Kafka ${brokersOf(layout).join(',')}, control http://${addressOf(layout, 'control')}; logs in .wellspring/logs`,
+    `Kafka ${brokersOf(layout).join(',')}, control http://${addressOf(layout, 'control')}; logs in ${join(layout.stateDir, 'logs')}`,
   )
   if (options.demo) {
     const summary = await runDemo({
@@ -69,6 +70,7 @@ async function main(): Promise<number> {
       brokers: brokersOf(layout),
       topicPrefix: TOPIC_PREFIX,
       application: APPLICATION,
+      control: `http://${addressOf(layout, 'control')}`,
       images: imagesOf(layout),
       supervisor,
       signal: stopping.signal,
@@ -103,7 +105,8 @@ async function startEverything(children: Supervisor): Promise<void> {
 
 /** Two runs on the same state would fight over it. */
 async function refuseSecond(): Promise<void> {
-  const running = (await readLocal(stateDir))?.processes.filter(({ pid }) => isRunning(pid)) ?? []
+  const running =
+    (await readLocal(layout.stateDir))?.processes.filter(({ pid }) => isRunning(pid)) ?? []
   const [first] = running
   if (first)
     throw new Error(
@@ -122,7 +125,7 @@ function writeState(): void {
     store: storeOf(layout),
     processes: supervisor.processes(),
   }
-  writing = writing.then(() => writeLocal(stateDir, local))
+  writing = writing.then(() => writeLocal(layout.stateDir, local))
 }
 
 /** Ctrl-C, SIGTERM, or the end of the npm that started us: stop in order. A later second signal stops at once. */
@@ -157,6 +160,7 @@ function readOptions() {
         summary: { type: 'string' },
         seed: { type: 'string', default: '1' },
         'no-demo': { type: 'boolean', default: false },
+        state: { type: 'string', default: stateDir },
         'port-base': { type: 'string', default: '19092' },
         help: { type: 'boolean', short: 'h', default: false },
       },
@@ -168,10 +172,12 @@ function readOptions() {
     const portBase = Number(values['port-base'])
     if (!Number.isInteger(portBase) || portBase < 1024 || portBase > 65_000)
       throw new Error(`--port-base ${values['port-base']}: want a number from 1024 to 65000`)
+    // npm runs us in the repository and says where the person stands.
+    const here = (path: string): string => resolve(process.env['INIT_CWD'] ?? '.', path)
     return {
       untilDone: values['until-done'],
-      // npm runs us in the repository and says where the person stands.
-      summary: values.summary && resolve(process.env['INIT_CWD'] ?? '.', values.summary),
+      summary: values.summary && here(values.summary),
+      stateDir: here(values.state),
       seed: values.seed,
       demo: !values['no-demo'],
       portBase,

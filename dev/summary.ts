@@ -8,6 +8,7 @@ import type { Handled } from './faults.ts'
 import { nucleiOf } from './faults.ts'
 import type { Observed } from './observe.ts'
 import { latestOf } from './observe.ts'
+import type { Restart } from './supervisor.ts'
 
 export type PlateSummary = {
   /** Entity key. */
@@ -45,6 +46,8 @@ export type Summary = {
   readonly plates: readonly PlateSummary[]
   readonly audit: Audit
   readonly faults: readonly Handled[]
+  /** Parts that died and were started again. */
+  readonly restarts: readonly Restart[]
 }
 
 /** Largest share by which nuclei found may differ from the truth. */

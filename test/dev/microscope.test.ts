@@ -117,7 +117,7 @@ test('the instrument announces what it should, and commits its faults', async ()
     dir,
     application: 'test',
     paceMs: 0,
-    copyMs: 1,
+    copied: async () => {},
     signal: AbortSignal.timeout(60_000),
   })
   const images = announced
