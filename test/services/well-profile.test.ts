@@ -45,6 +45,43 @@ describe('profile', () => {
     const difference = columnsDiffer([table(columns), table([...columns.slice(0, 3), 'New'])])
     assert.equal(difference, 'table 2 lacks AreaShape_FormFactor; has besides: New')
   })
+
+  test('a site that lost a channel lacks its columns and nothing else', () => {
+    const channel = (name: string) => [
+      `Intensity_MeanIntensity_${name}`,
+      `Intensity_MaxIntensity_${name}`,
+    ]
+    const both = [...columns, ...channel('DNA'), ...channel('RNA_2')]
+    const one = [...columns, ...channel('DNA')]
+    const table = (names: string[], row: string[] = []) => ({ columns: names, rows: [row] })
+    assert.equal(columnsDiffer([table(both), table(one)]), undefined)
+    assert.equal(columnsDiffer([table(one), table(both)]), undefined)
+    assert.equal(
+      columnsDiffer([table(both), table(one.slice(0, -1))]),
+      'table 2 lacks Intensity_MaxIntensity of channel DNA; has besides: none',
+    )
+    assert.equal(
+      columnsDiffer([table(one), table(both.slice(0, -1))]),
+      'table 2 lacks Intensity_MaxIntensity of channel RNA_2; has besides: none',
+    )
+    assert.match(
+      columnsDiffer([table(both), table([...columns.slice(1), ...channel('DNA')])]) ?? '',
+      /ImageNumber/,
+    )
+    const medians = mediansOf([
+      table(one, ['1', '1', '4', '1', '7', '8']),
+      table(both, ['1', '1', '6', '1', '9', '10', '11', '12']),
+    ])
+    assert.deepEqual(
+      medians
+        .map(({ name, value }) => [name, value])
+        .filter(([name]) => String(name).includes('MeanIntensity')),
+      [
+        ['Intensity_MeanIntensity_DNA', 8],
+        ['Intensity_MeanIntensity_RNA_2', 11],
+      ],
+    )
+  })
 })
 
 describe('the service', () => {
