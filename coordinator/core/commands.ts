@@ -17,6 +17,9 @@ import { refuse } from './refuse.ts'
 import { reset } from './runs.ts'
 import { Member, wellsWithState } from './state.ts'
 
+/** Images of a site, z planes times channels: a site's state is one record. */
+const IMAGES_PER_SITE_MAX = 384
+
 export function onCommand(cx: Context, event: Extract<Event, { kind: 'command' }>): void {
   const { action } = event.command
   switch (action.case) {
@@ -40,6 +43,11 @@ function onPlan(cx: Context, plan: PlatePlan, event: Extract<Event, { kind: 'com
     if (equals(PlatePlanSchema, known, plan)) return
     const message = `${key} has another plan already: announce a changed layout under another acquisition`
     return refuse(cx, event, { entity: key, reason: 'PLAN_CONFLICT', message })
+  }
+  const perSite = plan.zPlanes.length * plan.channels.length
+  if (perSite > IMAGES_PER_SITE_MAX) {
+    const message = `${key} plans ${perSite} images per site; ${IMAGES_PER_SITE_MAX} fit into a site's state`
+    return refuse(cx, event, { entity: key, reason: 'PLAN_TOO_LARGE', message })
   }
   cx.task.plans.touch(key, plan)
   const plate = plateStateOf(cx, key)

@@ -1,5 +1,6 @@
 // The life of a step run: started, called, retried, done or parked.
 import { create, fromBinary } from '@bufbuild/protobuf'
+import { Code } from '#proto/google/rpc/code_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { Purity } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
@@ -17,6 +18,9 @@ import type { Step } from './pipeline.ts'
 import { deadLetterRecord, qualityRecord, resultRecord } from './records.ts'
 import { backoffMs } from './retry.ts'
 import { traceNumber } from './timeline.ts'
+
+/** Largest response that fits into a result and into state. */
+const OUTPUT_BYTES_MAX = 49_152
 
 /** Attempts kept per run, the last ones. */
 const ATTEMPTS_KEPT_MAX = 32
@@ -159,7 +163,10 @@ export function settleRun(cx: Context, place: Place, step: Step, outcome: Outcom
     attempt.replica = outcome.timing.replica
   }
   place.touch()
-  if (outcome.kind === 'done') return done(cx, place, step, outcome.output)
+  if (outcome.kind === 'done') {
+    if (outcome.output.length <= OUTPUT_BYTES_MAX) return done(cx, place, step, outcome.output)
+    return park(cx, place, step, tooLarge(step, outcome.output.length))
+  }
   run.failure = create(StepFailureSchema, outcome.failure)
   if (attempt) attempt.failure = run.failure
   const due = dueAfter(cx, run, step, outcome)
@@ -167,6 +174,16 @@ export function settleRun(cx: Context, place: Place, step: Step, outcome: Outcom
   run.state = RunState.BACKOFF
   run.dueMs = due
   cx.effects.push({ kind: 'timer', entity: place.key, atMs: due, completeness: false })
+}
+
+function tooLarge(step: Step, bytes: number): StepFailure {
+  return create(StepFailureSchema, {
+    class: ErrorClass.PERMANENT,
+    code: Code.FAILED_PRECONDITION,
+    reason: 'RESPONSE_TOO_LARGE',
+    message: `${step.name} answered ${bytes} bytes; a result holds ${OUTPUT_BYTES_MAX}`,
+    hint: 'publish what is large as an artifact and answer with its reference',
+  })
 }
 
 /** When to try again; undefined: not again. */

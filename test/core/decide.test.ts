@@ -297,3 +297,18 @@ test('the operator closes a plate with the holes it has', () => {
     [`${PLATE}/A02/t0`],
   )
 })
+
+test('a response that no record can hold is parked with the way out, and blocks nothing', () => {
+  const plate = story(levels)
+  plate.plan()
+  plate.announce(IMAGES)
+  const [large] = plate.calls
+  assert.ok(large)
+  plate.answer(large, { kind: 'done', output: new Uint8Array(60_000) })
+  assert.deepEqual(
+    plate.letters().map((one) => one.failure?.reason),
+    ['RESPONSE_TOO_LARGE'],
+  )
+  plate.answerAll()
+  assert.equal(told(plate).at(-1), 'echo-plate #1')
+})
