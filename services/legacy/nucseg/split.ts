@@ -22,72 +22,82 @@ export function splitAtNecks(
 ): { readonly labels: Uint32Array; readonly count: number } {
   const distance = distanceToBackground(mask, size)
   const basins = basinSet()
-  const basinOf = new Uint32Array(mask.length)
-  const near = [-size.widthPx - 1, -size.widthPx, -size.widthPx + 1, -1, 1, size.widthPx - 1]
-  near.push(size.widthPx, size.widthPx + 1)
-  for (const at of fromInsideOut(distance)) {
-    const x = at % size.widthPx
+  // A rim of background, so that every pixel has eight neighbours.
+  const width = size.widthPx + 2
+  const basinOf = new Uint32Array(width * (size.heightPx + 2))
+  const near = Int32Array.of(-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1)
+  const order = fromInsideOut(distance)
+  for (let i = 0; i < order.length; i++) {
+    const at = order[i] ?? 0
+    const y = Math.floor(at / size.widthPx)
+    const inRim = (y + 1) * width + (at - y * size.widthPx) + 1
     const level = distance[at] ?? 0
     let mine = 0
-    for (const offset of near) {
-      const other = at + offset
-      if (other < 0 || other >= mask.length) continue
-      if (Math.abs((other % size.widthPx) - x) > 1) continue
-      if (basinOf[other] === 0) continue
-      const theirs = basins.root(basinOf[other] ?? 0)
-      mine = mine === 0 || mine === theirs ? theirs : basins.meet(mine, theirs, { level, rule })
+    for (let k = 0; k < near.length; k++) {
+      const basin = basinOf[inRim + (near[k] ?? 0)] ?? 0
+      if (basin === 0 || basin === mine) continue
+      const theirs = basins.root(basin)
+      if (mine === 0) mine = theirs
+      else if (mine !== theirs) mine = basins.meet(mine, theirs, { level, rule })
     }
-    basinOf[at] = mine === 0 ? basins.add(level) : mine
+    basinOf[inRim] = mine === 0 ? basins.add(level) : mine
   }
-  return numbered(basinOf, basins.root)
+  return numbered(basinOf, size, basins.root)
 }
 
 /** Exact Euclidean distance to the nearest 0 (Felzenszwalb & Huttenlocher 2012); outside the image is 1. */
 export function distanceToBackground(mask: Uint8Array, size: Size): Float32Array {
   const { widthPx, heightPx } = size
-  const far = (widthPx + heightPx) ** 2
-  const squared = new Float64Array(mask.length)
-  for (let i = 0; i < mask.length; i++) squared[i] = mask[i] === 0 ? 0 : far
-  for (let x = 0; x < widthPx; x++) lowerEnvelope(squared, x, widthPx, heightPx)
-  for (let y = 0; y < heightPx; y++) lowerEnvelope(squared, y * widthPx, 1, widthPx)
-  return Float32Array.from(squared, Math.sqrt)
+  const far = widthPx + heightPx
+  const distance = new Float32Array(mask.length)
+  // Down and up every column: the distance within it.
+  for (let i = 0; i < mask.length; i++) {
+    if (mask[i] !== 0) distance[i] = i < widthPx ? far : (distance[i - widthPx] ?? 0) + 1
+  }
+  for (let i = mask.length - widthPx - 1; i >= 0; i--) {
+    distance[i] = Math.min(distance[i] ?? 0, (distance[i + widthPx] ?? 0) + 1)
+  }
+  const row = createRow(widthPx)
+  for (let y = 0; y < heightPx; y++) row(distance, y * widthPx)
+  return distance
 }
 
-let scratch = { line: new Float64Array(0), peaks: new Int32Array(0), bounds: new Float64Array(0) }
-
-// One line of the distance transform: the lower envelope of a parabola at every pixel.
-function lowerEnvelope(values: Float64Array, start: number, step: number, count: number): void {
-  if (scratch.line.length < count) {
-    scratch = {
-      line: new Float64Array(count),
-      peaks: new Int32Array(count),
-      bounds: new Float64Array(count + 1),
+// One row of the distance transform: the lower envelope of a parabola at every pixel.
+function createRow(count: number): (distance: Float32Array, start: number) => void {
+  const squares = new Float64Array(count)
+  const peaks = new Int32Array(count)
+  const bounds = new Float64Array(count + 1)
+  return (distance, start) => {
+    let highest = 0
+    for (let i = 0; i < count; i++) {
+      const value = distance[start + i] ?? 0
+      squares[i] = value * value
+      if (value > highest) highest = value
     }
-  }
-  const { line, peaks, bounds } = scratch
-  for (let i = 0; i < count; i++) line[i] = values[start + i * step] ?? 0
-  let last = 0
-  peaks[0] = 0
-  bounds[0] = -Infinity
-  bounds[1] = Infinity
-  for (let i = 1; i < count; i++) {
-    const height = (line[i] ?? 0) + i * i
-    let cross = 0
-    for (;;) {
-      const peak = peaks[last] ?? 0
-      cross = (height - (line[peak] ?? 0) - peak * peak) / (2 * (i - peak))
-      if (cross > (bounds[last] ?? 0)) break
-      last--
+    if (highest === 0) return
+    let last = 0
+    peaks[0] = 0
+    bounds[0] = -Infinity
+    bounds[1] = Infinity
+    for (let i = 1; i < count; i++) {
+      const height = (squares[i] ?? 0) + i * i
+      let cross = 0
+      for (;;) {
+        const peak = peaks[last] ?? 0
+        cross = (height - (squares[peak] ?? 0) - peak * peak) / (2 * (i - peak))
+        if (cross > (bounds[last] ?? 0)) break
+        last--
+      }
+      last++
+      peaks[last] = i
+      bounds[last] = cross
+      bounds[last + 1] = Infinity
     }
-    last++
-    peaks[last] = i
-    bounds[last] = cross
-    bounds[last + 1] = Infinity
-  }
-  for (let i = 0, k = 0; i < count; i++) {
-    while ((bounds[k + 1] ?? Infinity) < i) k++
-    const peak = peaks[k] ?? 0
-    values[start + i * step] = (i - peak) * (i - peak) + (line[peak] ?? 0)
+    for (let i = 0, k = 0; i < count; i++) {
+      while ((bounds[k + 1] ?? Infinity) < i) k++
+      const peak = peaks[k] ?? 0
+      distance[start + i] = Math.sqrt((i - peak) * (i - peak) + (squares[peak] ?? 0))
+    }
   }
 }
 
@@ -149,16 +159,20 @@ function basinSet() {
 
 function numbered(
   basinOf: Uint32Array,
+  { widthPx, heightPx }: Size,
   root: (basin: number) => number,
 ): { readonly labels: Uint32Array; readonly count: number } {
   const names = new Map<number, number>()
-  const labels = new Uint32Array(basinOf.length)
-  for (let i = 0; i < basinOf.length; i++) {
-    if (basinOf[i] === 0) continue
-    const top = root(basinOf[i] ?? 0)
-    let name = names.get(top)
-    if (name === undefined) names.set(top, (name = names.size + 1))
-    labels[i] = name
+  const labels = new Uint32Array(widthPx * heightPx)
+  for (let y = 0; y < heightPx; y++) {
+    for (let x = 0; x < widthPx; x++) {
+      const basin = basinOf[(y + 1) * (widthPx + 2) + x + 1] ?? 0
+      if (basin === 0) continue
+      const top = root(basin)
+      let name = names.get(top)
+      if (name === undefined) names.set(top, (name = names.size + 1))
+      labels[y * widthPx + x] = name
+    }
   }
   return { labels, count: names.size }
 }
