@@ -38,16 +38,17 @@ export type Workers = {
 type Waiting = { readonly job: Job; readonly done: (outcome: Outcome) => void }
 
 export function createWorkers(limits: Limits): Workers {
-  const idle: ChildProcess[] = []
+  const idle = new Set<ChildProcess>()
   const all = new Set<ChildProcess>()
   const queue: Waiting[] = []
   let closed = false
 
   function next(): void {
-    if (queue.length === 0 || (idle.length === 0 && all.size >= limits.workersMax)) return
+    if (queue.length === 0 || (idle.size === 0 && all.size >= limits.workersMax)) return
     const waiting = queue.shift()
     if (waiting === undefined) return
-    const worker = idle.pop() ?? started()
+    const [worker = started()] = idle
+    idle.delete(worker)
     perform(worker, waiting)
   }
 
@@ -56,8 +57,7 @@ export function createWorkers(limits: Limits): Workers {
     all.add(worker)
     worker.once('close', () => {
       all.delete(worker)
-      const at = idle.indexOf(worker)
-      if (at >= 0) idle.splice(at, 1)
+      idle.delete(worker)
       if (!closed) next()
     })
     return worker
@@ -77,7 +77,7 @@ export function createWorkers(limits: Limits): Workers {
     const onAnswer = (answer: WorkerAnswer) => {
       clearTimeout(timer)
       worker.off('close', onDeath)
-      idle.push(worker)
+      idle.add(worker)
       done(answer)
       next()
     }
