@@ -70,6 +70,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   }
   const child = spawn(java, [...JVM_FLAGS, '-cp', classPath, 'kafka.Kafka', config], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true, // a terminal's Ctrl-C must not end it before those that write to it
   })
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const endGuard = guard(child)

@@ -11,6 +11,7 @@ import { openTopics } from '../cli/topics.ts'
 import { auditPipeline } from '../cli/verify.ts'
 import type { Client } from '../coordinator/log/client.ts'
 import { openClient } from '../coordinator/log/client.ts'
+import { bounded } from '../coordinator/log/connection.ts'
 import { pipeline } from '../coordinator/pipelines/screening.ts'
 import type { Announcer } from '../ingest/announce.ts'
 import type { Demo } from './demo.ts'
@@ -39,6 +40,7 @@ const limits = {
   copyMs: 6_000,
   copyMaxMs: 40_000,
   askMs: 3_000,
+  letGoMs: 1_000,
 } as const
 
 export type DemoOptions = {
@@ -118,7 +120,7 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
   } finally {
     clearInterval(drawing)
     watching.abort()
-    await observing
+    await bounded(observing, limits.letGoMs) // a reader may be waiting for a broker that is gone
   }
 }
 

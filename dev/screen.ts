@@ -1,5 +1,6 @@
 // What a person sees while npm start runs: a bar per plate, the services, the first verdict. On a terminal it is
 // drawn over itself; elsewhere it is plain lines.
+import { stripVTControlCharacters } from 'node:util'
 import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { Look } from '../cli/output.ts'
@@ -7,7 +8,7 @@ import { lookOf, paint } from '../cli/output.ts'
 import { closedWord, stateGlyph, verdictWord } from '../cli/states.ts'
 import { inSeconds } from './tools.ts'
 
-const limits = { barMax: 40, lineEveryMs: 5_000 } as const
+const limits = { barMax: 40, lineEveryMs: 5_000, columnsMin: 76 } as const
 
 export type View = {
   /** Since acquisition began. */
@@ -30,7 +31,8 @@ export interface Screen {
 type Stream = { isTTY?: boolean; columns?: number; write(text: string): unknown }
 
 export function openScreen(stream: Stream = process.stdout): Screen {
-  return stream.isTTY === true ? liveScreen(stream) : plainScreen(stream)
+  const isWide = (stream.columns ?? 80) >= limits.columnsMin
+  return stream.isTTY === true && isWide ? liveScreen(stream) : plainScreen(stream)
 }
 
 function liveScreen(stream: Stream): Screen {
@@ -121,16 +123,21 @@ function barOf(status: EntityStatus | undefined, look: Look, width: number): str
   ].join('')
 }
 
-/** Words side by side, in as many lines as it takes. Colours count as characters: lines may end early. */
+/** Words side by side, in as many lines as it takes. */
 function wrapped(words: readonly string[], columns: number): string[] {
   const lines: string[] = []
   let line = ''
   for (const word of words) {
-    if (line !== '' && line.length + 2 + word.length > columns) {
+    if (line !== '' && widthOf(line) + 2 + widthOf(word) > columns) {
       lines.push(line)
       line = ''
     }
     line = line === '' ? word : `${line}  ${word}`
   }
   return line === '' ? lines : [...lines, line]
+}
+
+/** Without colours. */
+function widthOf(text: string): number {
+  return stripVTControlCharacters(text).length
 }
