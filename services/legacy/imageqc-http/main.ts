@@ -66,7 +66,8 @@ function replyOf(outcome: Outcome, channelKind: string): Reply {
     case 'busy':
       return { status: 503, body: { error: 'busy' } }
     case 'unreadable':
-    case 'died':
+    case 'timed-out':
+    case 'crashed':
       return { status: 422, body: { error: outcome.text } }
     case 'measured': {
       const { metrics } = outcome

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { resolve } from 'node:path'
+import { join } from 'node:path'
 import type { Metrics } from './metrics.ts'
 
 export type Job = { readonly path: string; readonly ceiling: number }
@@ -15,11 +15,11 @@ export type WorkerAnswer =
     }
   | { readonly kind: 'unreadable'; readonly text: string }
 
-/** What becomes of a job. `died`: it took its worker down, by time, memory or a crash. */
+/** What becomes of a job. One that timed out or crashed took its worker down. */
 export type Outcome =
   | WorkerAnswer
-  | { readonly kind: 'died'; readonly text: string }
-  | { kind: 'busy' }
+  | { readonly kind: 'timed-out' | 'crashed'; readonly text: string }
+  | { readonly kind: 'busy' }
 
 export type Limits = {
   readonly workersMax: number
@@ -49,7 +49,7 @@ export function createWorkers(limits: Limits): Workers {
     if (waiting === undefined) return
     const [worker = started()] = idle
     idle.delete(worker)
-    perform(worker, waiting)
+    void perform(worker, waiting)
   }
 
   function started(): ChildProcess {
@@ -63,27 +63,14 @@ export function createWorkers(limits: Limits): Workers {
     return worker
   }
 
-  function perform(worker: ChildProcess, { job, done }: Waiting): void {
-    let reason = `the decoder crashed or passed its memory limit of ${limits.jobMemoryMaxMib} MiB`
-    const timer = setTimeout(() => {
-      reason = `the decoder passed its time limit of ${limits.jobTimeMaxMs} ms`
-      worker.kill('SIGKILL')
-    }, limits.jobTimeMaxMs)
-    const onDeath = () => {
-      clearTimeout(timer)
-      worker.off('message', onAnswer)
-      done({ kind: 'died', text: reason })
-    }
-    const onAnswer = (answer: WorkerAnswer) => {
-      clearTimeout(timer)
-      worker.off('close', onDeath)
-      idle.add(worker)
-      done(answer)
-      next()
-    }
-    worker.once('message', onAnswer)
-    worker.once('close', onDeath)
-    worker.send(job, () => {}) // a send that fails is followed by 'close'
+  async function perform(worker: ChildProcess, { job, done }: Waiting): Promise<void> {
+    let by = worker
+    let outcome = await performed(by, job, limits)
+    // A worker may have been ended by something else than this file: only the second death is the file's.
+    if (outcome.kind === 'crashed') outcome = await performed((by = started()), job, limits)
+    if (outcome.kind !== 'crashed' && outcome.kind !== 'timed-out') idle.add(by)
+    done(outcome)
+    next()
   }
 
   return {
@@ -101,11 +88,38 @@ export function createWorkers(limits: Limits): Workers {
   }
 }
 
+function performed(worker: ChildProcess, job: Job, limits: Limits): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const { jobMemoryMaxMib: memory, jobTimeMaxMs: timeMs } = limits
+    let end: Outcome = {
+      kind: 'crashed',
+      text: `the decoder crashed or passed its memory limit of ${memory} MiB`,
+    }
+    const timer = setTimeout(() => {
+      end = { kind: 'timed-out', text: `the decoder passed its time limit of ${timeMs} ms` }
+      worker.kill('SIGKILL')
+    }, timeMs)
+    const onDeath = () => {
+      clearTimeout(timer)
+      worker.off('message', onAnswer)
+      resolve(end)
+    }
+    const onAnswer = (answer: WorkerAnswer) => {
+      clearTimeout(timer)
+      worker.off('close', onDeath)
+      resolve(answer)
+    }
+    worker.once('message', onAnswer)
+    worker.once('close', onDeath)
+    worker.send(job, () => {}) // a send that fails is followed by 'close'
+  })
+}
+
 // The shell limits private memory, which libvips' own allocations count against, as they do not against node's
 // limits. 512 MiB of it are V8's reserve for code, touched or not.
 function spawnWorker(memoryMaxMib: number): ChildProcess {
   const script = `ulimit -d ${memoryMaxMib * 1024} && exec "$0" "$@"`
-  const worker = resolve(import.meta.dirname, 'worker.ts')
+  const worker = join(import.meta.dirname, 'worker.ts')
   return spawn('/bin/sh', ['-c', script, process.execPath, worker], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
