@@ -64,6 +64,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
   const [control, otlp] = await Promise.all([freeAddress(), freeAddress()])
   const guard = startGuard()
   const running = new Map<string, Running>()
+  const starting: Promise<Running>[] = []
   const client = openClient({ brokers, topicPrefix, clientId: 'lab', logger: () => {} })
   const shared = {
     WELLSPRING_STORE: join(dir, 'store'),
@@ -82,14 +83,18 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     env: Readonly<Record<string, string>>,
   ): Promise<Running> {
     const log = join(dir, `${name}.log`)
-    const one = await startProgram({ name, command: process.execPath, args: [file], env, log })
+    const begun = startProgram({ name, command: process.execPath, args: [file], env, log })
+    starting.push(begun)
+    const one = await begun
     running.set(name, one)
     guard.watch([...running.values()].map(({ pid }) => pid))
     return one
   }
 
   async function close(): Promise<void> {
-    await Promise.all([...running.values()].map((one) => one.stop()))
+    // One that failed to start must not leave its neighbours behind that were still starting.
+    const begun = await Promise.allSettled(starting)
+    await Promise.all(begun.map((one) => one.status === 'fulfilled' && one.value.stop()))
     guard.release()
     await client.close()
     await rm(dir, { recursive: true, force: true, maxRetries: 3 })

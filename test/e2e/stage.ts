@@ -1,5 +1,5 @@
 // Real processes on a real broker: coordinators and echo services, to be killed, and inputs from a plan.
-import { mkdtemp } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { create, toBinary } from '@bufbuild/protobuf'
@@ -20,7 +20,7 @@ import { openClient } from '../../coordinator/log/client.ts'
 import { createTopics } from '../../coordinator/log/topics.ts'
 import { brokerForTests } from '../../dev/broker.ts'
 import type { Running } from '../../dev/child.ts'
-import { startProgram } from '../../dev/child.ts'
+import { startGuard, startProgram } from '../../dev/child.ts'
 
 const root = new URL('../../', import.meta.url).pathname
 
@@ -59,21 +59,35 @@ export async function openStage(options: StageOptions): Promise<Stage> {
   const module = join(root, 'test/pipelines', options.pipeline)
   const { pipeline: spec } = (await import(module)) as { pipeline: PipelineSpec }
   const pipeline = loadPipeline(spec)
+  const guard = startGuard()
+  const running: Running[] = []
   const echo = await program('echo', 'services/echo/main.ts', {
     WELLSPRING_LISTEN: '127.0.0.1:0',
     WELLSPRING_STORE: join(dir, 'store'),
     ...options.echo,
+  }).catch(async (error: unknown) => {
+    await close()
+    throw error
   })
-  const running: Running[] = [echo]
   const services = `${EchoService.typeName}=${echo.address}`
 
-  function program(
+  async function program(
     name: string,
     file: string,
     env: Readonly<Record<string, string>>,
   ): Promise<Running> {
     const log = join(dir, `${name}.log`)
-    return startProgram({ name, command: process.execPath, args: [file], env, log })
+    const one = await startProgram({ name, command: process.execPath, args: [file], env, log })
+    running.push(one)
+    guard.watch(running.map(({ pid }) => pid))
+    return one
+  }
+
+  async function close(): Promise<void> {
+    await Promise.all(running.map((one) => one.stop()))
+    guard.release()
+    await client.close()
+    await rm(dir, { recursive: true, force: true, maxRetries: 3 })
   }
 
   async function report(): Promise<AuditReport> {
@@ -100,8 +114,8 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     dir,
     client,
     services,
-    async coordinator(name, env = {}) {
-      const started = await program(name, 'coordinator/main.ts', {
+    coordinator(name, env = {}) {
+      return program(name, 'coordinator/main.ts', {
         KAFKA_BROKERS: brokers.join(','),
         WELLSPRING_TOPIC_PREFIX: topicPrefix,
         WELLSPRING_APPLICATION: id,
@@ -113,8 +127,6 @@ export async function openStage(options: StageOptions): Promise<Stage> {
         WELLSPRING_SESSION_TIMEOUT_MS: '6000',
         ...env,
       })
-      running.push(started)
-      return started
     },
     audit: report,
     async untilDone(withinMs) {
@@ -127,10 +139,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
         await new Promise((resolve) => setTimeout(resolve, 300))
       }
     },
-    async close() {
-      await Promise.all(running.map((one) => one.stop()))
-      await client.close()
-    },
+    close,
   }
 }
 
