@@ -94,7 +94,9 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
   async function close(): Promise<void> {
     // One that failed to start must not leave its neighbours behind that were still starting.
     const begun = await Promise.allSettled(starting)
-    await Promise.all(begun.map((one) => one.status === 'fulfilled' && one.value.stop()))
+    await Promise.all(
+      begun.flatMap((one) => (one.status === 'fulfilled' ? [one.value.stop()] : [])),
+    )
     guard.release()
     await client.close()
     await rm(dir, { recursive: true, force: true, maxRetries: 3 })
