@@ -4,6 +4,7 @@ import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/coll
 import type { Config } from './config.ts'
 import { taskOf } from './core/ids.ts'
 import type { Client } from './log/client.ts'
+import { bounded, createKafka } from './log/connection.ts'
 import type { Logger } from './logger.ts'
 import { byTrace } from './trace/build.ts'
 import { openForwarder } from './trace/forward.ts'
@@ -12,7 +13,7 @@ import { receiveSpans } from './trace/otlp.ts'
 
 export type SpanDesk = { readonly address: string; close(): Promise<void> }
 
-/** Serves the OTLP port, and forwards spans.v1 from now on when a backend is set. */
+/** Serves the OTLP port, and forwards spans.v1 when a backend is set. */
 export async function openSpanDesk(
   config: Config,
   client: Client,
@@ -31,36 +32,55 @@ export async function openSpanDesk(
       await client.produce(records)
     },
   })
-  const stopped = new AbortController()
   const forwarding = config.otlpBackend
-    ? forward(config.otlpBackend, client, { logger, signal: stopped.signal })
+    ? await forward(config, config.otlpBackend, logger)
     : undefined
   return {
     address: receiver.address,
     async close() {
       await receiver.close()
-      stopped.abort()
-      await forwarding
+      await forwarding?.close()
     },
   }
 }
 
-/** Until the signal: every span that is committed from now on, read_committed, in order of the topic. */
+/** How long a span waits for room in the forwarder's queue before it is tried again. */
+const FULL_PAUSE_MS = 200
+
+/**
+ * Exports what is committed on spans.v1, at least once. One group for all coordinators, so that each span leaves
+ * through one of them, and goes on where the last one stopped.
+ */
 async function forward(
+  config: Config,
   endpoint: string,
-  client: Client,
-  { logger, signal }: { logger: Logger; signal: AbortSignal },
-): Promise<void> {
+  logger: Logger,
+): Promise<{ close(): Promise<void> }> {
   const forwarder = openForwarder({
     endpoint,
     onDropped: (why, spans) => logger('warn', 'spans dropped', { why, spans }),
   })
-  try {
-    for await (const record of client.follow('spans.v1', { from: 'end', signal }))
-      if (record.value) forwarder.offer(fromBinary(ExportTraceServiceRequestSchema, record.value))
-  } catch (error) {
-    if (!signal.aborted) logger('error', 'spans are no longer forwarded', { error: String(error) })
-  } finally {
-    await forwarder.close()
+  const kafka = createKafka({ ...config, clientId: `${config.instance}-otlp`, logger })
+  const consumer = kafka.consumer({ groupId: `${config.application}-otlp`, maxWaitTimeInMs: 250 })
+  await consumer.connect()
+  await consumer.subscribe({ topics: [`${config.topicPrefix}spans.v1`], fromBeginning: true })
+  let isOpen = true
+  await consumer.run({
+    async eachMessage(payload) {
+      const { message } = payload
+      if (message.value === null) return
+      const request = fromBinary(ExportTraceServiceRequestSchema, message.value)
+      while (isOpen && !forwarder.offer(request)) {
+        await new Promise((resolve) => setTimeout(resolve, FULL_PAUSE_MS))
+        await payload.heartbeat()
+      }
+    },
+  })
+  return {
+    async close() {
+      isOpen = false
+      await bounded(consumer.disconnect(), 2_000)
+      await forwarder.close()
+    },
   }
 }
