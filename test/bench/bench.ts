@@ -1,0 +1,28 @@
+// `npm run bench [-- workload … --json]`: the figures that Wellspring promises, as ratios in one run.
+// --json prints one JSON line per workload on stdout and nothing else; words go to stderr.
+import { parseArgs } from 'node:util'
+import type { Figures, Say } from './figures.ts'
+import { w1 } from './w1.ts'
+
+const WORKLOADS: Readonly<Record<string, (say: Say) => Promise<Figures>>> = { w1 }
+
+const { values, positionals } = parseArgs({
+  options: { json: { type: 'boolean', default: false } },
+  allowPositionals: true,
+})
+const names = positionals.length > 0 ? positionals : Object.keys(WORKLOADS)
+const unknown = names.filter((name) => !(name in WORKLOADS))
+if (unknown.length > 0) {
+  const known = Object.keys(WORKLOADS).join(', ')
+  process.stderr.write(`there is no workload ${unknown.join(', ')}: want some of ${known}\n`)
+  process.exit(2)
+}
+let ok = true
+for (const name of names) {
+  const figures = await WORKLOADS[name]?.((line) => void process.stderr.write(`${line}\n`))
+  if (figures === undefined) continue
+  ok &&= figures.ok
+  if (values.json) process.stdout.write(`${JSON.stringify(figures)}\n`)
+  else process.stderr.write(`${name}: ${figures.ok ? 'reached' : 'MISSED'}\n\n`)
+}
+process.exit(ok ? 0 : 1)
