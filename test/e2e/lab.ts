@@ -45,7 +45,7 @@ export type Lab = {
   log(name: string): Promise<string[]>
   /** While broken, nucseg refuses every command line, as after an update that renamed an argument. */
   breakNucseg(isBroken: boolean): Promise<void>
-  /** Largest resident memory that a program ever had. */
+  /** The most resident memory that a program, or a child that it has now, ever had. Linux only. */
   peakMemoryKib(name: string): Promise<number>
   close(): Promise<void>
 }
@@ -123,10 +123,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
       log: async (name) => (await readFile(join(dir, `${name}.log`), 'utf8')).split('\n'),
       breakNucseg: (isBroken) =>
         isBroken ? writeFile(brokenMark(dir), '') : rm(brokenMark(dir), { force: true }),
-      async peakMemoryKib(name) {
-        const status = await readFile(`/proc/${running.get(name)?.pid}/status`, 'utf8')
-        return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1])
-      },
+      peakMemoryKib: (name) => peakMemoryKib(running.get(name)?.pid ?? 0),
       close,
     }
   } catch (error) {
@@ -188,4 +185,12 @@ async function freeAddress(): Promise<string> {
   server.close()
   await once(server, 'close')
   return `127.0.0.1:${port}`
+}
+
+async function peakMemoryKib(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8')
+  const own = Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1])
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')
+  const pids = children.split(' ').filter((text) => text !== '')
+  return Math.max(own, ...(await Promise.all(pids.map((child) => peakMemoryKib(Number(child))))))
 }

@@ -42,7 +42,7 @@ type Audit = {
   readonly plates: readonly { plate: string; parked: number; holes: number; missing: number }[]
 }
 
-describe('real plates through the whole lab', { ...needs, timeout: 150_000 }, () => {
+describe('real plates through the whole lab', { ...needs, timeout: 220_000 }, () => {
   let lab: Lab
   let audit: Audit
   let results: readonly Result[]
@@ -69,7 +69,7 @@ describe('real plates through the whole lab', { ...needs, timeout: 150_000 }, ()
       const ran = await lab.cli('ingest', ...args, ...quick)
       assert.equal(ran.code, 0, ran.stderr)
     }
-    const verified = await lab.cli('verify', '--wait', '100s', '-o', 'json')
+    const verified = await lab.cli('verify', '--wait', '150s', '-o', 'json')
     assert.equal(verified.code, 0, `${verified.stderr}\n${verified.stdout}`)
     audit = JSON.parse(verified.stdout) as Audit
     results = await lines<Result>(lab, 'results')
@@ -113,7 +113,7 @@ describe('real plates through the whole lab', { ...needs, timeout: 150_000 }, ()
     )
   })
 
-  test('nuclei: median error at most 5 % over the counted fields, empty fields count 0 and say so', () => {
+  test('nuclei: median error at most 5 %, 90th percentile 12 %; empty fields count 0 and say so', () => {
     const found = new Map(
       results.filter(({ step }) => step === 'segment-nuclei').map((one) => [one.entity, one]),
     )
@@ -136,8 +136,9 @@ describe('real plates through the whole lab', { ...needs, timeout: 150_000 }, ()
       }
     }
     assert.equal(errors.length, 20, 'two of the 22 fields are empty')
-    const median = errors.toSorted((a, b) => a - b)[errors.length / 2] ?? Infinity
-    assert.ok(median <= 0.05, `median error ${median}: ${errors.join(' ')}`)
+    errors.sort((a, b) => a - b)
+    const [median = 1, ninth = 1] = [errors[10], errors[17]]
+    assert.ok(median <= 0.05 && ninth <= 0.12, `median, 90 % of ${errors.join(' ')}`)
   })
 
   test('every broken file is refused as its line in expected_outcomes.csv says, at the first attempt', () => {

@@ -45,7 +45,7 @@ const COORDINATOR = 'wellspring-coordinator'
 const PLATE = 'TRACED/P1/a1'
 const CHANNELS = ['DAPI', 'GFP', 'RFP'] as const
 
-describe('traces of a plate through the whole lab', { ...needs, timeout: 120_000 }, () => {
+describe('traces of a plate through the whole lab', { ...needs, timeout: 200_000 }, () => {
   let lab: Lab
   let backend: Receiver
   const spans: Seen[] = []

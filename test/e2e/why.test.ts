@@ -41,7 +41,7 @@ type Explained = {
 
 type Items = { readonly items: readonly Readonly<Record<string, unknown>>[] }
 
-describe('a running lab, asked by the command line', { ...needs, timeout: 150_000 }, () => {
+describe('a running lab, asked by the command line', { ...needs, timeout: 200_000 }, () => {
   let lab: Lab
 
   async function ask(...args: string[]): Promise<string> {
