@@ -5,9 +5,6 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fromBinary } from '@bufbuild/protobuf'
-import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
-import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import { Span_SpanKind as Kind } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import { traceId } from '../../coordinator/core/ids.ts'
 import type { Receiver } from '../../coordinator/trace/otlp.ts'
@@ -15,6 +12,8 @@ import { receiveSpans } from '../../coordinator/trace/otlp.ts'
 import { realSet } from '../ingest/data.ts'
 import type { Lab } from './lab.ts'
 import { openLab } from './lab.ts'
+import type { Seen } from './seen.ts'
+import { orphansOf, rootsOf, seenIn, spansOf } from './seen.ts'
 
 const nf1 = realSet('nf1-cell-painting')
 const broken = realSet('broken-files')
@@ -22,17 +21,6 @@ const needs = nf1.needs.skip === false ? broken.needs : nf1.needs
 
 /** Wrappers hand over what they have every 200 ms. */
 const spansWithinMs = 15_000
-
-type Seen = {
-  readonly service: string
-  readonly trace: string
-  readonly id: string
-  /** Empty for a root. */
-  readonly parent: string
-  readonly name: string
-  readonly kind: Kind
-  readonly links: readonly string[]
-}
 
 const ATTEMPTS: Readonly<Record<string, string>> = {
   'image-quality': 'wellspring.steps.imagequality.v1.ImageQualityService/AssessImage',
@@ -77,7 +65,7 @@ describe('traces of a plate through the whole lab', { ...needs, timeout: 200_000
     const names = new Map(expected.map(([trace = '', entity = '']) => [trace, entity]))
     const traces = new Set(spans.map(({ trace }) => names.get(trace) ?? trace))
     assert.deepEqual([...traces].toSorted(), entities().toSorted())
-    const roots = spans.filter(({ parent }) => parent === '')
+    const roots = rootsOf(spans)
     assert.deepEqual(
       roots.map(({ trace }) => names.get(trace) ?? trace).toSorted(),
       entities().toSorted(),
@@ -91,9 +79,7 @@ describe('traces of a plate through the whole lab', { ...needs, timeout: 200_000
 
   test('no span is an orphan, none came twice, and links between traces lead to roots', () => {
     assert.equal(byId.size, spans.length, 'none twice')
-    for (const span of spans)
-      if (span.parent !== '')
-        assert.ok(byId.has(`${span.trace}/${span.parent}`), `orphan: ${JSON.stringify(span)}`)
+    assert.deepEqual(orphansOf(spans), [])
     const links = spans.flatMap((span) => span.links)
     // Three images a site, one site a well, three wells in the plate.
     assert.equal(links.length, 9 + 3 + 3)
@@ -148,14 +134,7 @@ describe('traces of a plate through the whole lab', { ...needs, timeout: 200_000
   })
 
   test('spans.v1 holds the same spans, each once', async () => {
-    const kept: string[] = []
-    for await (const { key, value } of lab.client.readAll('spans.v1')) {
-      const request = fromBinary(ExportTraceServiceRequestSchema, value ?? Buffer.alloc(0))
-      for (const { trace, id } of spansOf(request)) {
-        assert.equal(key?.toString(), trace, 'under its trace id')
-        kept.push(`${trace}/${id}`)
-      }
-    }
+    const kept = (await seenIn(lab.client)).map(({ trace, id }) => `${trace}/${id}`)
     assert.deepEqual(kept.toSorted(), [...byId.keys()].toSorted())
   })
 })
@@ -192,7 +171,7 @@ function isAllThere(spans: readonly Seen[]): boolean {
   const methods = new Set(Object.values(ATTEMPTS))
   const attempts = spans.filter(({ kind, name }) => kind === Kind.CLIENT && methods.has(name))
   return (
-    spans.filter(({ parent }) => parent === '').length >= entities().length &&
+    rootsOf(spans).length >= entities().length &&
     attempts.every((attempt) => childrenOf(spans, attempt).length > 0)
   )
 }
@@ -200,23 +179,3 @@ function isAllThere(spans: readonly Seen[]): boolean {
 function childrenOf(spans: readonly Seen[], { trace, id }: Seen): Seen[] {
   return spans.filter((span) => span.trace === trace && span.parent === id)
 }
-
-function spansOf(request: ExportTraceServiceRequest): Seen[] {
-  return request.resourceSpans.flatMap(({ resource, scopeSpans }) => {
-    const name = resource?.attributes.find(({ key }) => key === 'service.name')?.value?.value
-    const service = name?.case === 'stringValue' ? name.value : ''
-    return scopeSpans.flatMap(({ spans }) =>
-      spans.map((span) => ({
-        service,
-        trace: hex(span.traceId),
-        id: hex(span.spanId),
-        parent: hex(span.parentSpanId),
-        name: span.name,
-        kind: span.kind,
-        links: span.links.map((link) => `${hex(link.traceId)}/${hex(link.spanId)}`),
-      })),
-    )
-  })
-}
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')

@@ -10,6 +10,7 @@ import type { Ran } from '../cli/process.ts'
 import { realSet } from '../ingest/data.ts'
 import type { Lab } from './lab.ts'
 import { openLab } from './lab.ts'
+import { orphansOf, rootsOf, seenIn } from './seen.ts'
 
 const nf1 = realSet('nf1-cell-painting')
 const broken = realSet('broken-files')
@@ -73,6 +74,17 @@ describe('a running lab, asked by the command line', { ...needs, timeout: 200_00
     const found = await verified(lab.cli('verify', '--wait', '60s', '-o', 'json'))
     // Image, site and well of A01 to D01, and the plate: C01 is cut short, and nothing below it can run.
     assert.deepEqual(found, { planned: 17, done: 13, parked: 1, holes: 3 })
+  })
+
+  test('the traces are whole over the kill: one root for each entity, no orphan', async () => {
+    const spans = await seenIn(lab.client)
+    const roots = rootsOf(spans).map(({ trace }) => trace)
+    const expected = entitiesOf('WHY/P1/a1', Object.keys(P1))
+    assert.deepEqual(
+      roots.toSorted(),
+      expected.map((entity) => traceId(lab.application, entity, 1)).toSorted(),
+    )
+    assert.deepEqual(orphansOf(spans), [])
   })
 
   test("why, from an image's file name: the path it took, and where the time went", async () => {
@@ -203,6 +215,14 @@ async function manifest(
   const file = join(dir, `${plate}.csv`)
   await writeFile(file, `path,plate,well,site,channel\n${rows.join('')}`)
   return file
+}
+
+/** The plate, and of each well itself, its site and its image. */
+function entitiesOf(plate: string, wells: readonly string[]): string[] {
+  const below = wells.flatMap((well) =>
+    ['', '/s1', '/s1/z0/DAPI'].map((part) => `${plate}/${well}/t0${part}`),
+  )
+  return [plate, ...below]
 }
 
 type Counts = { planned: number; done: number; parked: number; holes: number }
