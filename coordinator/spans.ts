@@ -8,7 +8,6 @@ import { bounded, createKafka } from './log/connection.ts'
 import type { Logger } from './logger.ts'
 import { byTrace } from './trace/build.ts'
 import { openForwarder } from './trace/forward.ts'
-import type { Receiver } from './trace/otlp.ts'
 import { receiveSpans } from './trace/otlp.ts'
 
 export type SpanDesk = { readonly address: string; close(): Promise<void> }
@@ -19,7 +18,7 @@ export async function openSpanDesk(
   client: Client,
   logger: Logger,
 ): Promise<SpanDesk> {
-  const receiver: Receiver = await receiveSpans({
+  const receiver = await receiveSpans({
     listen: config.otlp,
     async onSpans(request) {
       const records = [...byTrace(request)].map(([trace, part]) => ({

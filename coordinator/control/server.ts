@@ -1,14 +1,13 @@
 // The operator's and the console's API: Connect over HTTP/1.1. Reads only; whatever changes something goes through
 // commands.v1.
-import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import type { Interceptor } from '@connectrpc/connect'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { connectNodeAdapter } from '@connectrpc/connect-node'
 import { ControlService } from '#proto/wellspring/control/v1/control_pb.ts'
 import type { Logger } from '../logger.ts'
-import { parseListen } from '../trace/otlp.ts'
+import type { Listening } from '../listen.ts'
+import { listenHttp } from '../listen.ts'
 import { controlAnswers } from './answers.ts'
 import type { Model } from './model.ts'
 import { openPeers } from './peers.ts'
@@ -25,14 +24,8 @@ export type ControlOptions = {
   readonly logger: Logger
 }
 
-export type ControlServer = {
-  /** http://host:port */
-  readonly address: string
-  close(): Promise<void>
-}
-
 /** Serves ControlService. Rejects if it cannot listen. */
-export async function serveControl(options: ControlOptions): Promise<ControlServer> {
+export async function serveControl(options: ControlOptions): Promise<Listening> {
   const { model, owners, logger, listen } = options
   const answers = controlAnswers(model, openPeers(model, owners))
   const handler = connectNodeAdapter({
@@ -43,18 +36,7 @@ export async function serveControl(options: ControlOptions): Promise<ControlServ
     readMaxBytes: readBytesMax,
   })
   const server = createServer({ requestTimeout: requestTimeoutMs }, handler)
-  const { host, port } = parseListen(/^[0-9]+$/.test(listen) ? `127.0.0.1:${listen}` : listen)
-  server.listen(port, host)
-  await once(server, 'listening')
-  const bound = server.address() as AddressInfo
-  return {
-    address: `http://${host.includes(':') ? `[${host}]` : host}:${bound.port}`,
-    async close() {
-      server.close()
-      server.closeAllConnections()
-      await once(server, 'close')
-    },
-  }
+  return listenHttp(server, /^[0-9]+$/.test(listen) ? `127.0.0.1:${listen}` : listen)
 }
 
 /** Our own mistakes are logged with their cause; the caller is told the message alone. */

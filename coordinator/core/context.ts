@@ -8,6 +8,7 @@ import type {
   SiteState,
   SiteStateSchema,
   StepRun,
+  WellState,
   WellStateSchema,
 } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Effect } from './event.ts'
@@ -50,6 +51,22 @@ export function placeOf(task: Task, key: string): Place | undefined {
       return groupPlace(key, level, task.wells)
     case Level.PLATE:
       return groupPlace(key, level, task.plates)
+  }
+}
+
+export type Group = SiteState | WellState | PlateState
+
+/** State of a site, well or plate. */
+export function groupOf(task: Task, key: string): Group | undefined {
+  switch (levelOf(key)) {
+    case Level.SITE:
+      return task.sites.get(key)
+    case Level.WELL:
+      return task.wells.get(key)
+    case Level.PLATE:
+      return task.plates.get(key)
+    case Level.IMAGE:
+      return undefined
   }
 }
 

@@ -1,7 +1,7 @@
 // What follows when a run of an image or group has ended.
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { Context, Place } from './context.ts'
-import { placeOf, plateStateOf } from './context.ts'
+import { groupOf, placeOf, plateStateOf } from './context.ts'
 import { parentOf } from './ids.ts'
 import { settle } from './levels.ts'
 import { standing } from './members.ts'
@@ -50,13 +50,11 @@ export function restart(cx: Context, place: Place): void {
 
 /** Marks a group as changed: its next close starts its steps anew where their inputs differ. */
 export function change(cx: Context, key: string): void {
-  const { sites, wells, plates } = cx.task
-  const group = sites.get(key) ?? wells.get(key) ?? plates.get(key)
+  const group = groupOf(cx.task, key)
   if (group) group.changed = true
   placeOf(cx.task, key)?.touch()
 }
 
 function isChanged(cx: Context, key: string): boolean {
-  const { sites, wells, plates } = cx.task
-  return (sites.get(key) ?? wells.get(key) ?? plates.get(key))?.changed ?? false
+  return groupOf(cx.task, key)?.changed ?? false
 }

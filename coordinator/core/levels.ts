@@ -4,7 +4,7 @@ import { create } from '@bufbuild/protobuf'
 import { durationMs, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Level, PoisonAction } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import type { PlateState, SiteState, WellState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { PlateState, WellState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { CloseSchema, RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import {
   ClosedBy,
@@ -13,16 +13,14 @@ import {
   Verdict,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import { worse } from './bands.ts'
-import type { Context, Place } from './context.ts'
-import { imageName, placeOf, plateStateOf } from './context.ts'
+import type { Context, Group, Place } from './context.ts'
+import { groupOf, imageName, placeOf, plateStateOf } from './context.ts'
 import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
 import { INPUT_MISSING, closeCount, count, holesOf, standing } from './members.ts'
 import { closedRecord, plateEventRecord } from './records.ts'
 import { advance, isActive, reset, runOf } from './runs.ts'
-import type { Shape, Task } from './state.ts'
+import type { Shape } from './state.ts'
 import { Member } from './state.ts'
-
-type Group = SiteState | WellState | PlateState
 
 /** Closes a site, well or plate if it can be, starts its steps, and tells the level above where it stands. */
 export function settle(cx: Context, key: string): void {
@@ -42,19 +40,6 @@ export function settle(cx: Context, key: string): void {
   cx.effects.push({ kind: 'completed', entity: key, trace: group.close.revision })
   if (place.level === Level.PLATE) cx.effects.push(plateEvent(cx, key, group as PlateState, place))
   tell(cx, key, stands === 'done' ? Member.DONE : Member.FAILED)
-}
-
-function groupOf(task: Task, key: string): Group | undefined {
-  switch (levelOf(key)) {
-    case Level.SITE:
-      return task.sites.get(key)
-    case Level.WELL:
-      return task.wells.get(key)
-    case Level.PLATE:
-      return task.plates.get(key)
-    case Level.IMAGE:
-      return undefined
-  }
 }
 
 /** Whether a member is still awaited or in work. */

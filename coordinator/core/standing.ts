@@ -1,10 +1,11 @@
 // In which state an entity is, in one word, and which members are holes. Questions for people; decisions ask members.ts.
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { Close, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
 import { ClosedBy, HoleSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { create } from '@bufbuild/protobuf'
+import { groupOf } from './context.ts'
 import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
 import { imageOf, membersOf } from './life.ts'
 import { INPUT_MISSING, NEVER_ARRIVED, standing } from './members.ts'
@@ -42,28 +43,6 @@ export function stateOf(task: Task, key: string): State {
 /** Step runs of an entity; undefined if it has no state. */
 export function runsOf(task: Task, key: string): readonly StepRun[] | undefined {
   return levelOf(key) === Level.IMAGE ? imageOf(task, key)?.runs : groupOf(task, key)?.runs
-}
-
-export type Group = {
-  readonly runs: readonly StepRun[]
-  readonly close?: Close | undefined
-  readonly changed: boolean
-  readonly lastArrivalMs: number
-  readonly expiredBy: ClosedBy
-}
-
-/** State of a site, well or plate. */
-export function groupOf(task: Task, key: string): Group | undefined {
-  switch (levelOf(key)) {
-    case Level.SITE:
-      return task.sites.get(key)
-    case Level.WELL:
-      return task.wells.get(key)
-    case Level.PLATE:
-      return task.plates.get(key)
-    case Level.IMAGE:
-      return undefined
-  }
 }
 
 /** Whether the plan names the entity; before the plan, nothing is planned. */

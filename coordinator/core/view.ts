@@ -21,7 +21,8 @@ import { EntityStatusSchema, Verdict } from '#proto/wellspring/record/v1/output_
 import { worse } from './bands.ts'
 import { hex, levelOf, parseEntity, plateOf } from './ids.ts'
 import { membersOf } from './life.ts'
-import { groupOf, knownHoles, runsOf } from './standing.ts'
+import { groupOf } from './context.ts'
+import { knownHoles, runsOf } from './standing.ts'
 import type { Task } from './state.ts'
 import { wordOf } from './word.ts'
 

@@ -1,11 +1,11 @@
 // OTLP over HTTP, the receiving side: wrappers export here by their standard OTEL_* settings.
-import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import type { Listening } from '../listen.ts'
+import { listenHttp } from '../listen.ts'
 import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
 import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import {
@@ -26,14 +26,8 @@ export type ReceiverOptions = {
   readonly bodyBytesMax?: number
 }
 
-export type Receiver = {
-  /** http://host:port, for OTEL_EXPORTER_OTLP_ENDPOINT. */
-  readonly address: string
-  close(): Promise<void>
-}
-
 /** Serves POST /v1/traces for protobuf bodies, plain or gzip. Rejects if it cannot listen. */
-export async function receiveSpans(options: ReceiverOptions): Promise<Receiver> {
+export async function receiveSpans(options: ReceiverOptions): Promise<Listening> {
   const server = createServer({ requestTimeout: defaults.bodyTimeoutMs }, (request, response) => {
     answer(request, options).then(
       (body) => send(response, 200, body),
@@ -46,27 +40,7 @@ export async function receiveSpans(options: ReceiverOptions): Promise<Receiver> 
       },
     )
   })
-  const { host, port } = parseListen(options.listen)
-  server.listen(port, host)
-  await once(server, 'listening')
-  const bound = server.address() as AddressInfo
-  return {
-    address: `http://${host.includes(':') ? `[${host}]` : host}:${bound.port}`,
-    async close() {
-      server.close()
-      server.closeAllConnections()
-      await once(server, 'close')
-    },
-  }
-}
-
-/** Host and port of a listen address. Throws on anything else. */
-export function parseListen(listen: string): { host: string; port: number } {
-  const match = /^(?:\[([^\]]+)\]|([^:]+)):([0-9]{1,5})$/.exec(listen)
-  const [, six, four] = match ?? []
-  const port = Number(match?.[3] ?? NaN)
-  if (!match || port > 65_535) throw new Error(`"${listen}" is no listen address: want host:port`)
-  return { host: six ?? four ?? '', port }
+  return listenHttp(server, options.listen)
 }
 
 /** An answer that is not 200. */

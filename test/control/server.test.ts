@@ -7,7 +7,7 @@ import { create } from '@bufbuild/protobuf'
 import { ControlService, ServiceStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Model } from '../../coordinator/control/model.ts'
-import type { ControlServer } from '../../coordinator/control/server.ts'
+import type { Listening } from '../../coordinator/listen.ts'
 import { serveControl } from '../../coordinator/control/server.ts'
 import { partitionKey, taskOf, traceId } from '../../coordinator/core/ids.ts'
 import type { Task } from '../../coordinator/core/state.ts'
@@ -182,7 +182,7 @@ async function pair(t: Test, keys = plates) {
     'both coordinators have plates',
   )
   if (keys === plates) addOnlyOnce(tasks[taskOf('E2/Q7', 2)])
-  const servers: ControlServer[] = []
+  const servers: Listening[] = []
   for (const [index, task] of tasks.entries()) {
     const owners = () => new Map([[1 - index, servers[1 - index]?.address ?? '']])
     servers.push(await serving(t, modelOf(`c${index}`, new Map([[index, task]])), owners))
@@ -217,7 +217,7 @@ async function serving(
   t: Test,
   model: Model,
   owners: () => ReadonlyMap<number, string>,
-): Promise<ControlServer> {
+): Promise<Listening> {
   const logger = (level: string, message: string): void => assert.fail(`${level}: ${message}`)
   const server = await serveControl({ listen: '127.0.0.1:0', model, owners, logger })
   let isOpen = true

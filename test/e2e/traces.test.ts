@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Span_SpanKind as Kind } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import { traceId } from '../../coordinator/core/ids.ts'
-import type { Receiver } from '../../coordinator/trace/otlp.ts'
+import type { Listening } from '../../coordinator/listen.ts'
 import { receiveSpans } from '../../coordinator/trace/otlp.ts'
 import { realSet } from '../ingest/data.ts'
 import type { Lab } from './lab.ts'
@@ -35,7 +35,7 @@ const CHANNELS = ['DAPI', 'GFP', 'RFP'] as const
 
 describe('traces of a plate through the whole lab', { ...needs, timeout: 200_000 }, () => {
   let lab: Lab
-  let backend: Receiver
+  let backend: Listening
   const spans: Seen[] = []
   const byId = new Map<string, Seen>()
 
