@@ -45,11 +45,29 @@ function run(args) {
   )
 }
 
-/** npm that was killed with -9 cannot pass that on: notice that its process is gone. */
+/** npm that was killed with -9 cannot pass that on: notice that it is gone. */
 function endWithNpm(child) {
   if (!process.env.npm_lifecycle_event) return
-  const parent = process.ppid
-  setInterval(() => process.ppid === parent || child.kill('SIGTERM'), 500).unref()
+  const npm = npmProcess()
+  if (npm === undefined) return
+  const look = () => {
+    try {
+      process.kill(npm, 0)
+    } catch {
+      child.kill('SIGTERM')
+    }
+  }
+  setInterval(look, 500).unref()
+}
+
+/** npm runs scripts through a shell, which may have made way for us: our parent, or its parent. */
+function npmProcess() {
+  const asked = spawnSync('ps', ['-o', 'ppid=,comm=', '-p', String(process.ppid)], {
+    encoding: 'utf8',
+  })
+  const [, above, name] = /^\s*(\d+)\s+(.+?)\s*$/.exec(asked.stdout ?? '') ?? []
+  if (name === undefined) return undefined
+  return /(^|\/)(sh|dash|bash|zsh)$/.test(name) ? Number(above) : process.ppid
 }
 
 function checkNode() {
