@@ -8,7 +8,7 @@ import { lookOf, paint } from '../cli/output.ts'
 import { closedWord, stateGlyph, verdictWord } from '../cli/states.ts'
 import { inSeconds } from './tools.ts'
 
-const limits = { barMax: 40, lineEveryMs: 5_000, columnsMin: 76 } as const
+const limits = { barMax: 40, lineEveryMs: 5_000, columnsMin: 76, columnsWide: 100 } as const
 
 export type View = {
   /** Since acquisition began. */
@@ -72,7 +72,8 @@ function plainScreen(stream: Stream): Screen {
 
 /** Lines of the live picture, none wider than the terminal. */
 export function picture(view: View, look: Look, columns: number): string[] {
-  const barWidth = Math.max(8, Math.min(limits.barMax, columns - 62))
+  const wordsWidth = columns < limits.columnsWide ? 66 : 86
+  const barWidth = Math.max(8, Math.min(limits.barMax, columns - wordsWidth))
   const plates = view.plates.map(({ name, status }) => {
     const bar = barOf(status, look, barWidth)
     return `${name}  ${bar}  ${plateWords('', status, columns)}`
@@ -98,10 +99,12 @@ export function firstVerdictWords(first: View['firstVerdict']): string | undefin
 function plateWords(name: string, status: EntityStatus | undefined, columns = 120): string {
   if (!status) return `${name} waiting`.trim()
   const { expected, arrived, done, failed, missing, closedBy, verdict } = status
-  const end = closedBy === ClosedBy.UNSPECIFIED ? '' : `, ${closedWord(closedBy)}`
-  const judged = end && columns >= 100 ? `, ${verdictWord(verdict)}` : ''
+  const isWide = columns >= limits.columnsWide
+  const closed = closedBy === ClosedBy.UNSPECIFIED ? '' : closedWord(closedBy)
+  const end =
+    closed && (isWide ? `, ${closed}, ${verdictWord(verdict)}` : `, ${verdictWord(verdict)}`)
   const counts = `arrived ${arrived}/${expected} processed ${done} failed ${failed} missing ${missing}`
-  return `${name} ${counts}${end}${judged}`.trim()
+  return `${name} ${counts}${end}`.trim()
 }
 
 /** Processed, arrived and failed as shares of what is expected; the rest is still to come. */
