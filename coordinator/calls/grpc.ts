@@ -132,7 +132,11 @@ class GrpcCalls implements GrpcCaller {
     }
     replica.inFlight += 1
     const { client } = replica
+    // grpc-js takes a stack trace of every call, for errors that are shown to nobody here.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     const call = client.makeUnaryRequest(prepared.path, asIs, asIs, bytes, metadata, options, onEnd)
+    Error.stackTraceLimit = stackTraceLimit
     this.#running.add(call)
     return true
   }
