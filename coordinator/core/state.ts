@@ -1,5 +1,6 @@
 // What a task knows. Entities are kept as the bytes that state.v1 holds, with the busy ones decoded: a million
 // images fit, and what a flush writes is what a restore reads.
+import './lent-buffer.ts'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
 import type { PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
