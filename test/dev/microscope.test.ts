@@ -68,7 +68,7 @@ test('a fault hits what lies below its target and nothing else', () => {
 
 test('segmentation finds the planned nuclei within 5 %, in and out of focus', async () => {
   const some = demo.shots.filter(({ stain, nuclei, blurPx }, i) =>
-    stain === 'DNA' && nuclei.length > 0 ? i % 5 === 0 || blurPx > 0 : false,
+    stain === 'DNA' && nuclei.length > 0 ? i % 10 === 0 || (blurPx > 0 && i % 4 === 0) : false,
   )
   let [found, truth] = [0, 0]
   for (const shot of some) {
@@ -76,7 +76,7 @@ test('segmentation finds the planned nuclei within 5 %, in and out of focus', as
     found += field.kind === 'nuclei' ? field.nuclei.length : 0
     truth += demo.truth.get(shot.entity.split('/').slice(0, 6).join('/')) ?? Number.NaN
   }
-  assert.ok(truth > 300, `only ${truth} nuclei looked at`)
+  assert.ok(truth > 200, `only ${truth} nuclei looked at`)
   assert.ok(Math.abs(found - truth) / truth <= 0.05, `found ${found} of ${truth}`)
 })
 
@@ -104,27 +104,33 @@ test('quality numbers tell sharp, defocused and empty fields apart', async () =>
 test('the instrument announces what it should, and commits its faults', async () => {
   const announced: Announcement[] = []
   const onDisk = new Map<string, string>()
-  await acquire(demo, {
-    announcer: {
-      announce: async (records) => {
-        announced.push(...records)
-        const last = records.at(-1)
-        if (last?.topic !== 'images.v1') return
-        const image = fromBinary(ImageAcquiredSchema, last.value)
-        onDisk.set(keyOf(image), await digestOf(image))
+  // A fault of one image each, and one image as it should be.
+  const some = demo.shots.filter(({ faults }, i) => faults.some(isOfImages) || i === 0)
+  assert.equal(some.length, 6)
+  await acquire(
+    { ...demo, shots: some },
+    {
+      announcer: {
+        announce: async (records) => {
+          announced.push(...records)
+          const last = records.at(-1)
+          if (last?.topic !== 'images.v1') return
+          const image = fromBinary(ImageAcquiredSchema, last.value)
+          onDisk.set(keyOf(image), await digestOf(image))
+        },
       },
+      dir,
+      application: 'test',
+      paceMs: 0,
+      copied: async () => {},
+      signal: AbortSignal.timeout(60_000),
     },
-    dir,
-    application: 'test',
-    paceMs: 0,
-    copied: async () => {},
-    signal: AbortSignal.timeout(60_000),
-  })
+  )
   const images = announced
     .filter(({ topic }) => topic === 'images.v1')
     .map(({ value }) => fromBinary(ImageAcquiredSchema, value))
   assert.equal(announced.length - images.length, 2, 'two plans')
-  assert.equal(images.length, 192 - 2 + 1, 'two images never come, one comes twice')
+  assert.equal(images.length, some.length - 2 + 1, 'two never come, one comes twice')
   const of = (kind: Fault['kind']): readonly ImageAcquired[] =>
     images.filter((image) => isHit(fault(kind), keyOf(image)))
   assert.equal(of('missing-site').length, 0)
@@ -138,6 +144,10 @@ test('the instrument announces what it should, and commits its faults', async ()
   assert.notEqual(onDisk.get(keyOf(copied)), copied.artifact.sha256, 'not whole when announced')
   assert.equal(await digestOf(copied), copied.artifact.sha256, 'whole in the end')
 })
+
+function isOfImages(kind: Fault['kind']): boolean {
+  return ['missing-site', 'duplicate', 'truncated', 'half-copied'].includes(kind)
+}
 
 function keyOf({ identity }: ImageAcquired): string {
   assert.ok(identity)
