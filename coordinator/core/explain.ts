@@ -4,8 +4,6 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { ExplainResponse, TimeSpent } from '#proto/wellspring/control/v1/control_pb.ts'
 import { ExplainResponseSchema, TimeSpentSchema } from '#proto/wellspring/control/v1/control_pb.ts'
-import { ErrorClassSchema } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ClosedBySchema, Verdict, VerdictSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { levelOf, parentOf, traceId } from './ids.ts'
 import { imageOf, lifeOf, membersOf } from './life.ts'
@@ -71,13 +69,7 @@ function notesOf(task: Task, key: string): string[] {
   const runs = runsOf(task, key) ?? []
   const notes: string[] = []
   for (const run of runs) {
-    const { failure } = run
     const step = task.pipeline.steps[run.step]?.name ?? ''
-    if (failure && run.state !== RunState.DONE) {
-      const { reason, message, hint } = failure
-      const why = `${step}: ${wordOf(ErrorClassSchema, failure.class)} ${reason}: ${message}`
-      notes.push(hint ? `${why}; ${hint}` : why)
-    }
     if (run.generation > 1)
       notes.push(`${step}: redriven ${run.generation - 1} times; the time counts from the latest`)
   }

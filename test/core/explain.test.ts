@@ -33,10 +33,12 @@ test('an image in back-off: the next attempt, why, and the time so far', () => {
     backoff: 12_900,
     siblings: 0,
   })
-  assert.deepEqual(why.notes, [
-    'first: RETRYABLE NOT_YET: asked to fail for now; wait',
-    `site ${well}/s2 is open`,
-  ])
+  const failures = why.runs.flatMap((run) => run.failure ?? [])
+  assert.deepEqual(
+    failures.map(({ reason, message, hint }) => [reason, message, hint]),
+    [['NOT_YET', 'asked to fail for now', 'wait']],
+  )
+  assert.deepEqual(why.notes, [`site ${well}/s2 is open`])
 })
 
 test('an image that has not come is waited for, then given up', () => {
