@@ -12,7 +12,7 @@ export type Judged = {
 export type JudgeOptions = {
   readonly brokers: readonly string[]
   readonly topic: string
-  /** Ends when nothing came for so long. */
+  /** Ends when nothing came for so long; default 6 s, 30 s with recordsMax. */
   readonly quietMs?: number
   /** Ends after so many records. */
   readonly recordsMax?: number
@@ -22,6 +22,11 @@ export type JudgeOptions = {
 const field = '\t'
 const headerSeparator = '\x02'
 const absent = '<null>'
+
+// The consumer's first poll joins a group, which takes its time on a busy machine. With a count given, the count ends
+// it and the quiet is only a bound.
+const quietMs = 6_000
+const countedQuietMs = 30_000
 
 /** All records of a topic, read_committed, by the Java client; in order within a partition. */
 export async function javaConsume(options: JudgeOptions): Promise<Judged[]> {
@@ -57,7 +62,7 @@ export async function javaConsume(options: JudgeOptions): Promise<Judged[]> {
     '--isolation-level',
     'read_committed',
     '--timeout-ms',
-    String(options.quietMs ?? 3000),
+    String(options.quietMs ?? (options.recordsMax === undefined ? quietMs : countedQuietMs)),
     ...flags,
   ])
   return output

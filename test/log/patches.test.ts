@@ -243,6 +243,8 @@ async function javaProduce(topic: string, codec: string, lines: string): Promise
   assert.equal(code, 0)
 }
 
+const BUSY_ROUNDS = 25
+
 test('K17: transactions back to back are not refused, and nothing is logged about it', async () => {
   const topic = await newTopic()
   const run = async (kafkajs: Kafkajs, logged: Entry[], filtered: boolean): Promise<number> => {
@@ -274,10 +276,11 @@ test('K17: transactions back to back are not refused, and nothing is logged abou
     return refused
   }
   const before: Entry[] = []
-  assert.ok(
-    (await run(original.kafkajs, before, false)) > 0,
-    'the broker never was busy: the test shows nothing',
-  )
+  // A loaded machine is so slow that the broker is done in time: until it is not, nothing is shown.
+  let refused = 0
+  for (let round = 0; round < BUSY_ROUNDS && refused === 0; round += 1)
+    refused = await run(original.kafkajs, before, false)
+  assert.ok(refused > 0, 'the broker never was busy: the test shows nothing')
   assert.ok(before.length > 0)
   const later: Entry[] = []
   assert.equal(await run(patched.kafkajs, later, true), 0)
