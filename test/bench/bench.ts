@@ -1,10 +1,22 @@
 // `npm run bench [-- workload … --json]`: the figures that Wellspring promises, as ratios in one run.
 // --json prints one JSON line per workload on stdout and nothing else; words go to stderr.
 import { parseArgs } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import type { Figures, Say } from './figures.ts'
+import { latency } from './latency.ts'
+import { memory } from './memory.ts'
+import { nuclei } from './nuclei.ts'
 import { w1 } from './w1.ts'
+import { w2 } from './w2.ts'
 
-const WORKLOADS: Readonly<Record<string, (say: Say) => Promise<Figures>>> = { w1 }
+const WORKLOADS: Readonly<Record<string, (say: Say) => Promise<Figures>>> = {
+  w1,
+  w2,
+  latency,
+  memory,
+  nuclei,
+}
 
 const { values, positionals } = parseArgs({
   options: { json: { type: 'boolean', default: false } },
@@ -17,6 +29,10 @@ if (unknown.length > 0) {
   process.stderr.write(`there is no workload ${unknown.join(', ')}: want some of ${known}\n`)
   process.exit(2)
 }
+// As --expose-gc does, without a word on the command line.
+setFlagsFromString('--expose-gc')
+globalThis.gc ??= runInNewContext('gc') as NodeJS.GCFunction
+
 let ok = true
 for (const name of names) {
   const figures = await WORKLOADS[name]?.((line) => void process.stderr.write(`${line}\n`))

@@ -7,12 +7,12 @@ import type { TopicName } from '../../coordinator/log/fetch.ts'
 import type { LogRecord } from '../../coordinator/log/port.ts'
 import type { Stage } from '../e2e/stage.ts'
 
-const limits = { lookEveryMs: 20, longestMs: 600_000 } as const
+const limits = { lookEveryMs: 20, longestMs: 300_000 } as const
 
 export type Ends = {
   /** Sum of the ends of a topic's partitions, markers of transactions included. */
   end(topic: TopicName): Promise<number>
-  /** performance.now() at which the end last moved, once it has passed `past` and then rested for restMs. */
+  /** performance.now() at which the end last moved, once it is at `past` or beyond and has rested for restMs. */
   rest(topic: TopicName, past: number, restMs: number): Promise<number>
   /** Committed records of a topic that were not given before. */
   news(topic: TopicName): Promise<LogRecord[]>
@@ -23,6 +23,7 @@ export function openEnds(stage: Stage, tasks: number): Ends {
   const reader = openReader(createKafka({ brokers: stage.brokers }), stage.topicPrefix)
   const partitions = Array.from({ length: tasks }, (_, index) => index)
   const read = new Map<TopicName, Map<number, number>>()
+  const seen = new Map<TopicName, { end: number; movedMs: number }>()
 
   async function ends(topic: TopicName): Promise<Map<number, number>> {
     const offsets = await reader.offsets(topic, partitions)
@@ -36,18 +37,17 @@ export function openEnds(stage: Stage, tasks: number): Ends {
   return {
     end,
     async rest(topic, past, restMs) {
-      let last = await end(topic)
       const startMs = performance.now()
-      let movedMs = NaN
       for (;;) {
-        await sleep(limits.lookEveryMs)
         const now = await end(topic)
         const nowMs = performance.now()
-        if (now !== last) movedMs = nowMs
-        last = now
+        const last = seen.get(topic)
+        const movedMs = last?.end === now ? last.movedMs : nowMs
+        seen.set(topic, { end: now, movedMs })
         if (now >= past && nowMs - movedMs > restMs) return movedMs
         if (nowMs - startMs > limits.longestMs)
           throw new Error(`${topic} did not come to rest in ${limits.longestMs} ms`)
+        await sleep(limits.lookEveryMs)
       }
     },
     async news(topic) {

@@ -18,7 +18,7 @@ import type { RawAnswer, RawOrder } from './raw.ts'
 
 const TASKS = 8
 const IN_FLIGHT = 64
-const REST_MS = 600
+const REST_MS = 2_000
 
 type Kind = { readonly stepMs: number; readonly target: number; readonly plates: number }
 

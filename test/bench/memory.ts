@@ -1,0 +1,90 @@
+// Memory: what the coordinator keeps per open image key, with 1 M images whose image and site steps are done, six
+// channels a site, in plates that are still open. The production tasks over a log that forgets.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { create, toBinary } from '@bufbuild/protobuf'
+import type { DescMethod } from '@bufbuild/protobuf'
+import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
+import { loadPipeline } from '../../coordinator/core/check.ts'
+import { hex, sha256 } from '../../coordinator/core/ids.ts'
+import type { Layout } from '../e2e/stage.ts'
+import { imageRecords, planRecord } from '../e2e/stage.ts'
+import { pipeline } from '../pipelines/echo-levels.ts'
+import { openEngine } from './engine.ts'
+import { plansFor } from './feed.ts'
+import type { Figures, Say } from './figures.ts'
+import { rounded, setting } from './figures.ts'
+
+const TASKS = 8
+const TARGET_BYTES = 700
+const LAYOUT: Layout = { wells: 384, sites: 9, channels: 6 }
+const PLATE_IMAGES = LAYOUT.wells * LAYOUT.sites * LAYOUT.channels
+const LUMP = 6 * 9 * 16
+
+export async function memory(say: Say): Promise<Figures> {
+  const { gc } = globalThis
+  if (!gc) throw new Error('the memory workload needs node --expose-gc')
+  let answers = 0
+  const engine = await openEngine({
+    tasks: TASKS,
+    pipeline: loadPipeline(pipeline),
+    answer(method: DescMethod) {
+      answers += 1
+      return toBinary(
+        method.output,
+        create(method.output, { digest: hex(sha256(Buffer.from(String(answers)))) }),
+      )
+    },
+  })
+  const images = setting('WELLSPRING_BENCH_IMAGES', 1_000_000)
+  const plates = Math.ceil(images / PLATE_IMAGES)
+  // The first plate warms up: code and buffers are not what an image costs.
+  const feed = async (name: string, count: number): Promise<number> => {
+    let fed = 0
+    for (const plan of plansFor(name, count, TASKS, LAYOUT)) {
+      await engine.take([planRecord(plan)])
+      // The last well's images stay away: the plate stays open.
+      const records = imageRecords(plan).slice(0, PLATE_IMAGES - LAYOUT.sites * LAYOUT.channels)
+      for (let at = 0; at < records.length; at += LUMP)
+        await engine.take(records.slice(at, at + LUMP))
+      fed += records.length
+    }
+    return fed
+  }
+  await feed('warm', TASKS)
+  const before = await settled(gc)
+  const startMs = performance.now()
+  const fed = await feed('m', plates)
+  const seconds = rounded((performance.now() - startMs) / 1000, 1)
+  const after = await settled(gc)
+  const per = (name: keyof NodeJS.MemoryUsage): number =>
+    rounded((after[name] - before[name]) / fed, 0)
+  const bytes = { rss: per('rss'), heap: per('heapUsed'), buffers: per('arrayBuffers') }
+  say(
+    `memory: ${fed} images in ${seconds} s; RSS ${mega(before.rss)} → ${mega(after.rss)} MB, ${bytes.rss} bytes an image`,
+  )
+  say(`  (heap ${bytes.heap}, buffers ${bytes.buffers}); target ${TARGET_BYTES}`)
+  await engine.close()
+  return {
+    workload: 'memory',
+    ok: bytes.rss <= TARGET_BYTES,
+    images: fed,
+    bytesPerImage: bytes,
+    target: TARGET_BYTES,
+    rssMb: [mega(before.rss), mega(after.rss)],
+    heapMb: [mega(before.heapUsed), mega(after.heapUsed)],
+    seconds,
+    steps: EchoService.typeName,
+  }
+}
+
+async function settled(gc: NonNullable<typeof globalThis.gc>): Promise<NodeJS.MemoryUsage> {
+  for (let n = 0; n < 4; n += 1) {
+    await sleep(500)
+    await gc({ type: 'major', execution: 'async' })
+  }
+  return process.memoryUsage()
+}
+
+function mega(bytes: number): number {
+  return rounded(bytes / 1e6, 0)
+}
