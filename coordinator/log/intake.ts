@@ -8,7 +8,15 @@ import type { Event, Position } from '../core/event.ts'
 import { partitionKey, taskOf } from '../core/ids.ts'
 import type { LogRecord } from './port.ts'
 
-const validator = createValidator()
+// The patterns of the contracts are the same in RE2 and in V8, which is faster on short texts.
+const patterns = new Map<string, RegExp>()
+const validator = createValidator({
+  regexMatch(pattern, text) {
+    const known = patterns.get(pattern) ?? new RegExp(pattern, 'u')
+    patterns.set(pattern, known)
+    return known.test(text)
+  },
+})
 
 /** The event that a record of an input topic is. `tasks` is the number of partitions of the inputs. */
 export function eventOf(record: LogRecord, tasks: number): Event {
