@@ -40,13 +40,16 @@ export async function memory(say: Say): Promise<Figures> {
   // The first plate warms up: code and buffers are not what an image costs.
   const feed = async (name: string, count: number): Promise<number> => {
     let fed = 0
-    for (const plan of plansFor(name, count, TASKS, LAYOUT)) {
-      await engine.take([planRecord(plan)])
+    const plans = plansFor(name, count, TASKS, LAYOUT)
+    // One plate per task at a time, as far as there are so many.
+    for (let first = 0; first < plans.length; first += TASKS) {
+      const some = plans.slice(first, first + TASKS)
+      await engine.take(some.map(planRecord))
       // The last well's images stay away: the plate stays open.
-      const records = imageRecords(plan).slice(0, PLATE_IMAGES - LAYOUT.sites * LAYOUT.channels)
-      for (let at = 0; at < records.length; at += LUMP)
-        await engine.take(records.slice(at, at + LUMP))
-      fed += records.length
+      const all = some.map((plan) => imageRecords(plan).slice(0, -LAYOUT.sites * LAYOUT.channels))
+      for (let at = 0; at < PLATE_IMAGES; at += LUMP)
+        await engine.take(all.flatMap((records) => records.slice(at, at + LUMP)))
+      fed += all.flat().length
     }
     return fed
   }
