@@ -12,7 +12,9 @@ import { STALE_MS, deadlines } from './log/deadlines.ts'
 import type { Inbox } from './log/inbox.ts'
 import { inbox } from './log/inbox.ts'
 import { eventOf } from './log/intake.ts'
-import { flushSpacingMs, freeCall } from './log/limits.ts'
+import { freeCall } from './log/limits.ts'
+import type { Pacer } from './log/pacer.ts'
+import { pacer } from './log/pacer.ts'
 import type { InputTopic, LogError, LogRecord, Writer } from './log/port.ts'
 import { asLogError } from './log/port.ts'
 import { takeOver } from './log/restore.ts'
@@ -41,8 +43,7 @@ export class TaskEngine {
   #events = 0
   #calls = 0
   #flushing: Promise<void> | undefined
-  #cancelFlush: (() => void) | undefined
-  #flushedAtMs = -Infinity
+  #pacer: Pacer
   #timers: ReturnType<typeof timers>
   #deadlines: Deadlines
   /** When the last deadlines were allowed to take effect. */
@@ -67,6 +68,7 @@ export class TaskEngine {
         this.#pump()
       },
     })
+    this.#pacer = pacer({ ...options, flush: () => void this.#flush() })
     this.#status = statusBoard(options.clock, options.limits, () => this.#scheduleFlush())
   }
 
@@ -131,8 +133,7 @@ export class TaskEngine {
   #reset(phase: Phase): number {
     this.phase = phase
     this.#life += 1
-    this.#cancelFlush?.()
-    this.#cancelFlush = undefined
+    this.#pacer.cancel()
     this.#flushing = undefined
     this.#timers.clear()
     this.#status.clear()
@@ -322,24 +323,17 @@ export class TaskEngine {
   }
 
   #scheduleFlush(): void {
-    if (this.phase !== 'running' || this.#flushing || this.#cancelFlush) return
-    const { clock, budget, limits } = this.#options
-    if (!this.#hasWork() && !this.#status.isDue()) return
-    const now = clock.monotonicMs()
-    const waitMs = this.#flushedAtMs + flushSpacingMs(budget, now, limits) - now
-    this.#cancelFlush = clock.after(Math.max(0, waitMs), () => {
-      this.#cancelFlush = undefined
-      void this.#flush()
-    })
+    if (this.phase !== 'running' || this.#flushing) return
+    const { outputs, afterCommit } = this.#batch
+    const isAwaited = outputs.length > 0 || afterCommit.length > 0 || this.#status.isDue()
+    if (isAwaited || this.#hasWork()) this.#pacer.want(isAwaited || !this.#hasRoom())
   }
 
   #flush(): Promise<void> {
-    const { clock, budget } = this.#options
     const writer = this.#writer
     const { state } = this
     if (this.phase !== 'running' || this.#flushing || !writer || !state) return Promise.resolve()
-    this.#cancelFlush?.()
-    this.#cancelFlush = undefined
+    this.#pacer.left()
     this.#status.into(this.#batch, this.task, state)
     const batch = this.#batch
     const life = this.#life
@@ -354,8 +348,6 @@ export class TaskEngine {
     this.#status.changed(records)
     this.#batch = emptyBatch()
     this.#events = 0
-    this.#flushedAtMs = clock.monotonicMs()
-    budget.flushedAtMs.set(this.task, this.#flushedAtMs)
     this.#flushing = writer.commit(records).then(
       () => {
         if (life !== this.#life) return

@@ -10,8 +10,10 @@ export const limits = {
   flushSpacingMinMs: 20,
   /** And at most so far, when many tasks are busy. */
   flushSpacingMaxMs: 100,
+  /** State that nobody waits for leaves with the next flush, or after so long. */
+  flushPatienceMs: 100,
   /** Transactions per second of a process, over all tasks. */
-  transactionsPerSecondMax: 160,
+  transactionsPerSecondMax: 80,
   /** Input records a task holds before it pauses its inputs, and where it goes on. */
   inputRecordsMax: 2_000,
   inputRecordsLow: 500,

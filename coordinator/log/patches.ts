@@ -48,6 +48,15 @@ type Broker = {
   heartbeat: Request<{ memberId: string }, unknown>
 }
 
+type Cluster = {
+  findGroupCoordinatorMetadata: (
+    this: Cluster,
+    request: { groupId: string; coordinatorType: number },
+  ) => Promise<unknown>
+}
+
+const TRANSACTION_COORDINATOR = 1
+
 type ConsumerGroup = {
   memberId: string
   pause(partitions: { topic: string; partitions: number[] }[]): void
@@ -134,6 +143,26 @@ export const patches = {
     // K16: kafkajs itself would wait 300 ms and more before it asks again.
     prototype.initProducerId = function (request) {
       return untilFree(() => initProducerId.call(this, request))
+    }
+  },
+
+  /**
+   * K14: the transaction coordinator is looked up before each of a transaction's requests. Once per writer is enough:
+   * whatever goes wrong with the answer ends the writer, and the next one asks anew.
+   */
+  coordinatorOnce({ load }) {
+    const { prototype } = load<{ prototype: Cluster }>('cluster')
+    const { findGroupCoordinatorMetadata } = prototype
+    const known = new WeakMap<Cluster, Map<string, unknown>>()
+    prototype.findGroupCoordinatorMetadata = async function (request) {
+      if (request.coordinatorType !== TRANSACTION_COORDINATOR)
+        return findGroupCoordinatorMetadata.call(this, request)
+      const own = known.get(this) ?? new Map<string, unknown>()
+      known.set(this, own)
+      const found =
+        own.get(request.groupId) ?? (await findGroupCoordinatorMetadata.call(this, request))
+      own.set(request.groupId, found)
+      return found
     }
   },
 

@@ -287,6 +287,29 @@ test('K17: transactions back to back are not refused, and nothing is logged abou
   assert.deepEqual(later, [])
 })
 
+test('K14: the transaction coordinator is looked up once per writer', async () => {
+  const topic = await newTopic()
+  const lookups = async (kafkajs: Kafkajs): Promise<number> => {
+    const { DefaultPartitioner: createPartitioner } = kafkajs.Partitioners
+    const options = { transactionalId: randomUUID(), maxInFlightRequests: 1, createPartitioner }
+    const producer = client(kafkajs, () => () => {}).producer(options)
+    let asked = 0
+    producer.on('producer.network.request', ({ payload }) => {
+      if (payload.apiName === 'GroupCoordinator') asked += 1
+    })
+    await producer.connect()
+    for (let turn = 0; turn < 5; turn++) {
+      const turned = await producer.transaction()
+      await turned.send({ topic, messages: [{ value: String(turn) }] })
+      await turned.commit()
+    }
+    await producer.disconnect()
+    return asked
+  }
+  assert.ok((await lookups(original.kafkajs)) >= 10)
+  assert.equal(await lookups(patched.kafkajs), 1)
+})
+
 test('the id of a writer is known, and grows by one with each claim', async () => {
   const transactionalId = randomUUID()
   const claim = async (
