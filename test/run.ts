@@ -61,8 +61,6 @@ async function runAll(): Promise<boolean> {
     concurrency: limits.filesAtOnce,
     isolation: 'process',
     timeout: limits.fileTimeoutMs,
-    // What a failed test left open must not hold up the others.
-    forceExit: true,
   })
   // The summary without a file is that of the whole run; a file that could not be loaded fails it too.
   tests.on('test:summary', ({ file, success }) => {

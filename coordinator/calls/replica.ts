@@ -92,11 +92,9 @@ class Watched implements Replica {
   async #watch(): Promise<void> {
     const { signal } = this.#ending
     while (!signal.aborted) {
-      // eslint-disable-next-line no-await-in-loop
       await this.#untilChecked()
       if (signal.aborted) return
       this.#options.onChange()
-      // eslint-disable-next-line no-await-in-loop
       await connectionLost(this.client)
       if (signal.aborted) return
       this.#is('UNREACHABLE', 'lost its connection')
@@ -108,9 +106,7 @@ class Watched implements Replica {
     const { signal } = this.#ending
     while (this.state !== 'CHECKED' && !signal.aborted) {
       // A look at an unreachable replica waits by itself, for the connection.
-      // eslint-disable-next-line no-await-in-loop
       await pause(this.state === 'DIFFERS' ? checkEveryMs : retryEveryMs, signal)
-      // eslint-disable-next-line no-await-in-loop
       if (!signal.aborted) await this.#look(checkEveryMs)
     }
   }

@@ -58,7 +58,6 @@ async function missing(
 ): Promise<StepFailure | undefined> {
   for (const artifact of artifacts) {
     // One after another: what bounds the reading is in Files.
-    // eslint-disable-next-line no-await-in-loop
     const message = await files.problemOf(artifact)
     if (message === undefined) continue
     const hint = 'the step said DONE, but its output is not there: look at the artifact store'

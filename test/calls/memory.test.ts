@@ -94,7 +94,6 @@ test('answers depend on the request, and keep the rules of every screening contr
     const request = create(step.method.input)
     const effectKey = String(index)
     // One after another is what is tested.
-    // eslint-disable-next-line no-await-in-loop
     const outcome: Outcome = await outcomeOf(caller, { ...base, effectKey, step, request })
     assert.ok(outcome.kind === 'done')
     const { output } = step.method

@@ -59,7 +59,6 @@ test('an output that is missing, short, altered or elsewhere is not', async (t) 
   ]
   for (const [change, message] of wrong) {
     // One after another, so that a failure names its case.
-    // eslint-disable-next-line no-await-in-loop
     const [reason, text] = (await reasonFor(root, { ...artifact, ...change })) ?? []
     assert.equal(reason, 'OUTPUT_MISSING')
     assert.match(text ?? '', message)
