@@ -101,7 +101,9 @@ class Entries implements Desk {
   }
 
   release(effectKey: string): void {
-    if (this.#entries.get(effectKey)?.outcome) this.#entries.delete(effectKey)
+    const entry = this.#entries.get(effectKey)
+    // Somebody may have asked again since it was told, by the same key: theirs is still to come.
+    if (entry?.outcome && !entry.listener) this.#entries.delete(effectKey)
   }
 
   detach(task: number): void {
@@ -129,7 +131,8 @@ class Entries implements Desk {
   /** Oldest first, until one is not due. */
   #forgetUnconfirmed(): void {
     for (const entry of this.#entries.values()) {
-      if (!entry.told || this.#options.nowMs() - entry.toldMs < unconfirmedMaxMs) return
+      if (!entry.told || entry.listener || this.#options.nowMs() - entry.toldMs < unconfirmedMaxMs)
+        return
       this.#entries.delete(entry.effectKey)
     }
   }

@@ -41,6 +41,19 @@ test('a held outcome is told once, to the last who asked, when call() has return
   assert.equal(told, 1)
 })
 
+test('who asks again by the same key before the flush is confirmed is told all the same', () => {
+  const { desk, pass } = bench()
+  desk.take(first, () => {})
+  desk.settle(first.effectKey, done)
+  let told = 0
+  desk.take(first, () => (told += 1))
+  desk.release(first.effectKey)
+  pass(0)
+  assert.equal(told, 1)
+  desk.release(first.effectKey)
+  assert.ok(!desk.knows(first.effectKey))
+})
+
 test('a second outcome of the same call is nothing', () => {
   const { desk } = bench()
   let told = 0
