@@ -1,4 +1,5 @@
 // Spans in and out: wrappers' spans go to spans.v1 outside transactions; what is committed there goes to the backend.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { Config } from './config.ts'
@@ -70,7 +71,7 @@ async function forward(
       if (message.value === null) return
       const request = fromBinary(ExportTraceServiceRequestSchema, message.value)
       while (isOpen && !forwarder.offer(request)) {
-        await new Promise((resolve) => setTimeout(resolve, FULL_PAUSE_MS))
+        await sleep(FULL_PAUSE_MS)
         await payload.heartbeat()
       }
     },

@@ -1,7 +1,8 @@
 // One task: takes itself over, takes events in, one at a time, and flushes what they changed; calls and flushes are
 // under way beside it. Invariants T1-T6 are those of coordinator/README.md.
-import { completenessDue, decide } from './core/decide.ts'
+import { decide } from './core/decide.ts'
 import type { Call, Effect, Event } from './core/event.ts'
+import { dueOf } from './core/levels.ts'
 import { restored } from './core/restore.ts'
 import type { Task } from './core/state.ts'
 import type { Batch } from './log/batch.ts'
@@ -383,7 +384,7 @@ export class TaskEngine {
         continue
       }
       if (!this.state) continue
-      const when = completenessDue(this.state, entity, this.#options.clock.nowMs())
+      const when = dueOf({ task: this.state, now: this.#options.clock.nowMs() }, entity)
       if (when.kind === 'later') this.#timers.set({ entity, atMs: when.atMs, completeness })
       if (when.kind === 'now') this.#deadlines.add(entity)
     }

@@ -1,5 +1,4 @@
 // What every parser hands on: images as their names, rows and metadata tell them. Nothing is opened for pixels.
-import type { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 
 /** One image as a parser found it. */
 export type Sighting = {
@@ -54,9 +53,6 @@ export type Survey = {
   /** Things left aside on purpose, for people: "12 thumbnails". */
   readonly notes: readonly string[]
 }
-
-/** A channel of a plate, as the records name it. */
-export type ChannelChoice = { readonly id: string; readonly kind: ChannelKind }
 
 /** What an error says, for a refusal. */
 export function messageOf(error: unknown): string {

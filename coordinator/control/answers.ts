@@ -16,20 +16,12 @@ import {
 } from '#proto/wellspring/control/v1/control_pb.ts'
 import { create } from '@bufbuild/protobuf'
 import { explain } from '../core/explain.ts'
-import { parentOf, plateOf } from '../core/ids.ts'
+import { isEntityKey, parentOf, plateOf } from '../core/ids.ts'
 import { membersOf } from '../core/life.ts'
 import type { Task } from '../core/state.ts'
 import { plateStatus, plateViewParts } from '../core/view.ts'
 import type { Found } from './find.ts'
-import {
-  CANDIDATES_MAX,
-  bestOf,
-  find,
-  findPlates,
-  isEntityKey,
-  nearest,
-  plateKeys,
-} from './find.ts'
+import { CANDIDATES_MAX, bestOf, find, findPlates, nearest, plateKeys } from './find.ts'
 import type { Model } from './model.ts'
 import type { Peers } from './peers.ts'
 import { sliced } from './slices.ts'

@@ -2,23 +2,12 @@
 // states are walked, in slices.
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { imageName } from '../core/context.ts'
-import { levelOf, parentOf, parseEntity, traceId, wellName } from '../core/ids.ts'
+import { levelOf, parentOf, traceId, wellName } from '../core/ids.ts'
 import { membersOf, traceNumberOf } from '../core/life.ts'
 import type { Task } from '../core/state.ts'
 
 /** Candidates named in an answer. */
 export const CANDIDATES_MAX = 20
-
-/** Whether a text is an entity key, whether or not the entity exists. */
-export function isEntityKey(text: string): boolean {
-  try {
-    const { experiment, plate, acquisition, well, channel } = parseEntity(text)
-    const isWhole = [experiment, plate, acquisition].every((part) => part !== '')
-    return isWhole && well !== '' && channel !== ''
-  } catch {
-    return false
-  }
-}
 
 export type Found = {
   /** How it was read: 0 a trace id or a file, 1 whole segments of a key, 2 a well's name, 3 any part of a key. */

@@ -3,14 +3,14 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { Message } from '@bufbuild/protobuf'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { ImageState, SiteState, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { SiteState, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { CallContextSchema } from '#proto/wellspring/step/v1/call_pb.ts'
 import type { Place } from './context.ts'
-import { imageIn, imageName, imagePlace, placeOf } from './context.ts'
-import { parentOf, parseEntity, plateOf, sha256 } from './ids.ts'
+import { imageName, imagePlace, placeOf } from './context.ts'
+import { parseEntity, plateOf, sha256 } from './ids.ts'
+import { imageOf, membersOf } from './life.ts'
 import { closeCount, holesOf, isImageDone } from './members.ts'
 import type { Source, Step } from './pipeline.ts'
 import { Member } from './state.ts'
@@ -94,14 +94,14 @@ function valueOf(scope: Scope, source: Source): unknown {
       if (source.field === 'holes') return holesOf(task, place.key).map((hole) => hole.entity)
       return closeCount(task, place.key)[source.field]
     case 'each':
-      return membersOf(scope, source.at).map((member) =>
+      return doneMembers(scope, source.at).map((member) =>
         fieldsOf({ ...scope, place: member }, source.fields),
       )
   }
 }
 
 function imageValue(scope: Scope, field: 'artifact' | 'channelKind' | 'detectorCeiling'): unknown {
-  const image = imageAt(scope.task, scope.place.key)
+  const image = imageOf(scope.task, scope.place.key)
   if (!image) throw new InputMissing()
   if (scope.place.key !== scope.root) scope.inputs.add(relative(scope))
   switch (field) {
@@ -114,15 +114,10 @@ function imageValue(scope: Scope, field: 'artifact' | 'channelKind' | 'detectorC
   }
 }
 
-function imageAt(task: Task, key: string): ImageState | undefined {
-  const site = task.sites.get(parentOf(key) ?? '')
-  return site && imageIn(site, key)
-}
-
 /** What the channel of an image shows; undefined above the image. */
 export function channelKindOf(task: Task, place: Place): ChannelKind | undefined {
   if (place.level !== Level.IMAGE) return undefined
-  return imageAt(task, place.key)?.channel?.kind ?? ChannelKind.UNSPECIFIED
+  return imageOf(task, place.key)?.channel?.kind ?? ChannelKind.UNSPECIFIED
 }
 
 function channelImageOf(scope: Scope, kind: ChannelKind): { artifact: Artifact } {
@@ -157,12 +152,16 @@ function relative(scope: Scope): string {
 }
 
 /** The done members of the place, in the plan's order; images in order of name. */
-function membersOf({ task, place }: Scope, at: 'members' | 'reference-z'): Place[] {
+function doneMembers({ task, place }: Scope, which: 'members' | 'reference-z'): Place[] {
   if (place.level === Level.SITE) {
     const site = task.sites.get(place.key)
-    return site ? imagesOf(task, place.key, site, at) : []
+    return site ? imagesOf(task, place.key, site, which) : []
   }
-  return memberKeys(task, place).flatMap((key) => placeOf(task, key) ?? [])
+  const { wells, plates } = task
+  const group = place.level === Level.PLATE ? plates.get(place.key) : wells.get(place.key)
+  return membersOf(task, place.key)
+    .filter((_, at) => group?.members[at] === Member.DONE)
+    .flatMap((key) => placeOf(task, key) ?? [])
 }
 
 function imagesOf(
@@ -178,22 +177,6 @@ function imagesOf(
     .map((image) => imagePlace(task, key, site, image))
 }
 
-function memberKeys(task: Task, place: Place): string[] {
-  const shape = task.shape(plateOf(place.key))
-  if (!shape) return []
-  if (place.level === Level.PLATE) {
-    const members = task.plates.get(place.key)?.members
-    return shape.members
-      .filter((_, at) => members?.[at] === Member.DONE)
-      .map((name) => `${place.key}/${name}`)
-  }
-  const members = task.wells.get(place.key)?.members
-  const sites = shape.sites(parseEntity(place.key).well ?? '')
-  return sites
-    .filter((_, at) => members?.[at] === Member.DONE)
-    .map((site) => `${place.key}/s${site}`)
-}
-
 /** A copy without the uri of any artifact in it. */
 function withoutUris(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutUris)
@@ -205,11 +188,4 @@ function withoutUris(value: unknown): unknown {
     copy[name] = isArtifact && name === 'uri' ? '' : withoutUris(inner)
   }
   return copy
-}
-
-/** Whether a run's state ends it for its level. */
-export function isEnded(run: StepRun): boolean {
-  return (
-    run.state === RunState.DONE || run.state === RunState.PARKED || run.state === RunState.SKIPPED
-  )
 }

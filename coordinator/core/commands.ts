@@ -10,7 +10,7 @@ import type { Context, Place } from './context.ts'
 import { imageName, placeOf, plateStateOf } from './context.ts'
 import type { Event } from './event.ts'
 import { afterRun, change, countImage } from './follow.ts'
-import { levelOf, parseEntity, plateOf } from './ids.ts'
+import { isEntityKey, levelOf, parseEntity, plateOf } from './ids.ts'
 import { arm, dueOf, expire, setMember, settle } from './levels.ts'
 import { standing } from './members.ts'
 import { refuse } from './refuse.ts'
@@ -82,7 +82,7 @@ function onRedrive(
   { entity, step }: Redrive,
   event: Extract<Event, { kind: 'command' }>,
 ): void {
-  if (!isEntity(entity) || !placeOf(cx.task, entity)) {
+  if (!isEntityKey(entity) || !placeOf(cx.task, entity)) {
     const message = `"${entity}" is not known: name an image, site, well or plate as npx wellspring plates shows it`
     return refuse(cx, event, { entity, reason: 'UNKNOWN_ENTITY', message })
   }
@@ -95,15 +95,6 @@ function onRedrive(
       return redriveWell(cx, entity, step)
     case Level.PLATE:
       return startSweep(cx, { entity, step, close: false }, event)
-  }
-}
-
-function isEntity(text: string): boolean {
-  try {
-    parseEntity(text)
-    return true
-  } catch {
-    return false
   }
 }
 
@@ -155,7 +146,7 @@ function startSweep(
   event: Extract<Event, { kind: 'command' }>,
 ): void {
   if (
-    !isEntity(wish.entity) ||
+    !isEntityKey(wish.entity) ||
     levelOf(wish.entity) !== Level.PLATE ||
     !cx.task.plates.has(wish.entity)
   ) {

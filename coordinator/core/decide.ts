@@ -36,11 +36,6 @@ export function decide(task: Task, event: Event, now: number, dice: () => number
   return cx.effects
 }
 
-/** Whether a completeness timer is due: the edge asks before it lists end offsets. */
-export function completenessDue(task: Task, entity: string, now: number): ReturnType<typeof dueOf> {
-  return dueOf({ task, now }, entity)
-}
-
 function onOutcome(cx: Context, event: Extract<Event, { kind: 'outcome' }>): void {
   const place = placeOf(cx.task, event.entity)
   const step = cx.task.pipeline.steps.find((one) => one.name === event.step)

@@ -67,6 +67,17 @@ function numbered(key: string, letter: string, segment: string | undefined): num
   return Number(segment.slice(1))
 }
 
+/** Whether a text is an entity key, whether or not the entity exists. */
+export function isEntityKey(text: string): boolean {
+  try {
+    const { experiment, plate, acquisition, well, channel } = parseEntity(text)
+    const isWhole = [experiment, plate, acquisition].every((part) => part !== '')
+    return isWhole && well !== '' && channel !== ''
+  } catch {
+    return false
+  }
+}
+
 /** Entity key of the level above: image → site → well → plate. A plate has none. */
 export function parentOf(key: string): string | undefined {
   switch (segmentsIn(key)) {

@@ -16,6 +16,7 @@ import { worse } from './bands.ts'
 import type { Context, Group, Place } from './context.ts'
 import { groupOf, imageName, placeOf, plateStateOf } from './context.ts'
 import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
+import { membersOf } from './life.ts'
 import { INPUT_MISSING, closeCount, count, holesOf, standing } from './members.ts'
 import { closedRecord, plateEventRecord } from './records.ts'
 import { advance, isActive, reset, runOf } from './runs.ts'
@@ -100,19 +101,11 @@ function skipAll(cx: Context, place: Place): void {
 function closedBy(cx: Context, key: string, group: Group, holes: number): ClosedBy {
   let by: ClosedBy = ClosedBy.ALL
   if (holes > 0 && group.expiredBy !== ClosedBy.UNSPECIFIED) by = group.expiredBy
-  for (const member of memberKeys(cx, key)) {
+  for (const member of membersOf(cx.task, key)) {
     const below = groupOf(cx.task, member)?.close?.closedBy ?? ClosedBy.UNSPECIFIED
     if (below > by) by = below
   }
   return by
-}
-
-function memberKeys(cx: Context, key: string): string[] {
-  const shape = cx.task.shape(plateOf(key))
-  if (!shape) return []
-  if (levelOf(key) === Level.PLATE) return shape.members.map((member) => `${key}/${member}`)
-  if (levelOf(key) === Level.SITE) return []
-  return shape.sites(parseEntity(key).well ?? '').map((site) => `${key}/s${site}`)
 }
 
 /** A member is poison at a step whose contract says that poison fails the group. */
@@ -122,7 +115,8 @@ function isFailedByPoison(cx: Context, key: string): boolean {
   )
   if (strict.length === 0) return false
   const below = cx.task.sites.get(key)?.images.map((image) => image.runs)
-  const runs = below ?? memberKeys(cx, key).map((member) => placeOf(cx.task, member)?.runs ?? [])
+  const runs =
+    below ?? membersOf(cx.task, key).map((member) => placeOf(cx.task, member)?.runs ?? [])
   return runs
     .flat()
     .some(

@@ -1,8 +1,8 @@
 // The life of any entity, from the task's state.
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { ImageState, SiteState } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { imageIn, imageName } from './context.ts'
-import { levelOf, parentOf, parseEntity } from './ids.ts'
+import { groupOf, imageIn, imageName } from './context.ts'
+import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
 import type { Task } from './state.ts'
 import type { Life } from './timeline.ts'
 import { traceNumber } from './timeline.ts'
@@ -33,12 +33,11 @@ export function lifeOf(task: Task, key: string): Life | undefined {
 
 /** Which of its traces an entity is in now, without a look at its members; undefined without state. */
 export function traceNumberOf(task: Task, key: string): number | undefined {
-  const { sites, wells, plates } = task
   if (levelOf(key) === Level.IMAGE) {
     const image = imageOf(task, key)
     return image && traceNumber(image)
   }
-  const group = sites.get(key) ?? wells.get(key) ?? plates.get(key)
+  const group = groupOf(task, key)
   return group && traceNumber(group)
 }
 
@@ -51,7 +50,7 @@ export function imageOf(task: Task, key: string): ImageState | undefined {
 /** Keys of the members of a group: planned ones in the plan's order, before the plan those that have state. */
 export function membersOf(task: Task, key: string): string[] {
   const { well } = parseEntity(key)
-  const shape = task.shape(key.split('/', 3).join('/'))
+  const shape = task.shape(plateOf(key))
   const names = (): readonly (string | number)[] => {
     switch (levelOf(key)) {
       case Level.SITE:

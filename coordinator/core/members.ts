@@ -5,8 +5,9 @@ import type { ImageState, StepRun } from '#proto/wellspring/journal/v1/state_pb.
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
 import { HoleSchema } from '#proto/wellspring/record/v1/output_pb.ts'
-import { imageName } from './context.ts'
-import { levelOf, parseEntity, plateOf } from './ids.ts'
+import { groupOf, imageName } from './context.ts'
+import { levelOf, plateOf } from './ids.ts'
+import { membersOf } from './life.ts'
 import { Member } from './state.ts'
 import type { Shape, Task } from './state.ts'
 
@@ -47,30 +48,13 @@ export function isImageDone(task: Task, image: ImageState): boolean {
 
 /** Expected and done members of a site, well or plate. */
 export function closeCount(task: Task, key: string): Counts {
-  const shape = task.shape(plateOf(key))
-  if (!shape) return { expected: 0, done: 0 }
-  switch (levelOf(key)) {
-    case Level.SITE: {
-      const images = task.sites.get(key)?.images ?? []
-      return {
-        expected: shape.images.length,
-        done: images.filter((one) => isImageDone(task, one)).length,
-      }
-    }
-    case Level.WELL: {
-      const members = task.wells.get(key)?.members ?? new Uint8Array()
-      return {
-        expected: shape.sites(parseEntity(key).well ?? '').length,
-        done: count(members, Member.DONE),
-      }
-    }
-    case Level.PLATE: {
-      const members = task.plates.get(key)?.members ?? new Uint8Array()
-      return { expected: shape.members.length, done: count(members, Member.DONE) }
-    }
-    case Level.IMAGE:
-      return { expected: 0, done: 0 }
-  }
+  const group = groupOf(task, key)
+  if (!task.shape(plateOf(key))) return { expected: 0, done: 0 }
+  const done =
+    group && 'images' in group
+      ? group.images.filter((one) => isImageDone(task, one)).length
+      : count(group?.members ?? new Uint8Array(), Member.DONE)
+  return { expected: membersOf(task, key).length, done }
 }
 
 export function count(members: Uint8Array, status: number): number {
@@ -83,22 +67,15 @@ export function count(members: Uint8Array, status: number): number {
 export function holesOf(task: Task, key: string): Hole[] {
   const shape = task.shape(plateOf(key))
   if (!shape) return []
-  switch (levelOf(key)) {
-    case Level.SITE:
-      return siteHoles(task, shape, key)
-    case Level.WELL: {
-      const names = shape.sites(parseEntity(key).well ?? '').map((site) => `${key}/s${site}`)
-      const runsOf = (name: string): readonly StepRun[] => task.sites.get(name)?.runs ?? []
-      return groupHoles(task, names, task.wells.get(key)?.members, runsOf)
-    }
-    case Level.PLATE: {
-      const names = shape.members.map((member) => `${key}/${member}`)
-      const runsOf = (name: string): readonly StepRun[] => task.wells.get(name)?.runs ?? []
-      return groupHoles(task, names, task.plates.get(key)?.members, runsOf)
-    }
-    case Level.IMAGE:
-      return []
-  }
+  const group = groupOf(task, key)
+  if (levelOf(key) === Level.SITE) return siteHoles(task, shape, key)
+  const members = group && 'members' in group ? group.members : undefined
+  return membersOf(task, key).flatMap((entity, at) => {
+    const status = members?.[at] ?? Member.NONE
+    if (status === Member.DONE) return []
+    if (status !== Member.FAILED) return create(HoleSchema, { entity, reason: NEVER_ARRIVED })
+    return failedHole(task, entity, groupOf(task, entity)?.runs ?? [])
+  })
 }
 
 function siteHoles(task: Task, shape: Shape, key: string): Hole[] {
@@ -113,21 +90,8 @@ function siteHoles(task: Task, shape: Shape, key: string): Hole[] {
   })
 }
 
-function groupHoles(
-  task: Task,
-  names: readonly string[],
-  members: Uint8Array | undefined,
-  runsOf: (name: string) => readonly StepRun[],
-): Hole[] {
-  return names.flatMap((entity, at) => {
-    const status = members?.[at] ?? Member.NONE
-    if (status === Member.DONE) return []
-    if (status === Member.FAILED) return failedHole(task, entity, runsOf(entity))
-    return create(HoleSchema, { entity, reason: NEVER_ARRIVED })
-  })
-}
-
-function failedHole(task: Task, entity: string, runs: readonly StepRun[]): Hole {
+/** A member that is not done because of a run that is parked or skipped. */
+export function failedHole(task: Task, entity: string, runs: readonly StepRun[]): Hole {
   const parked = runs.find((run) => run.state === RunState.PARKED)
   const step = parked && task.pipeline.steps[parked.step]?.name
   return create(HoleSchema, {

@@ -9,6 +9,7 @@ import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { judge } from './bands.ts'
+import type { BoundRequest } from './bind.ts'
 import { bindRequest, channelKindOf } from './bind.ts'
 import type { Context, Place } from './context.ts'
 import { plateStateOf } from './context.ts'
@@ -60,7 +61,7 @@ function needed(cx: Context, place: Place, name: string): StepRun {
 }
 
 /** What a run would ask for now. */
-type Bound = { request: ReturnType<typeof bindRequest>; key: Uint8Array; digest: Uint8Array }
+type Bound = { request: Extract<BoundRequest, { kind: 'request' }>; key: Uint8Array }
 
 function bound(cx: Context, place: Place, step: Step, run: StepRun): Bound | undefined {
   const request = bindRequest(cx.task, step, place)
@@ -73,14 +74,14 @@ function bound(cx: Context, place: Place, step: Step, run: StepRun): Bound | und
     inputDigest: request.digest,
     generation: run.generation,
   })
-  return { request, key, digest: request.digest }
+  return { request, key }
 }
 
 function start(cx: Context, place: Place, step: Step): void {
   const run = runOf(place, step)
   place.touch()
   const now = bound(cx, place, step, run)
-  if (!now || now.request.kind === 'skip') {
+  if (!now) {
     run.state = RunState.SKIPPED
     return
   }
@@ -102,9 +103,8 @@ type Ask = { place: Place; step: Step; run: StepRun; now: Bound; attachOnly: boo
 
 function ask(cx: Context, { place, step, run, now, attachOnly }: Ask): void {
   const { request } = now
-  if (request.kind === 'skip') return
   run.effectKey = now.key
-  run.inputDigest = now.digest
+  run.inputDigest = request.digest
   run.inputs = [...request.inputs]
   // An attempt that ended is told as it was, even if it is made again under its number (OVERLOADED).
   const last = run.attempts.at(-1)
@@ -153,7 +153,7 @@ export function goOn(cx: Context, place: Place, step: Step): boolean {
   return true
 }
 
-/** Takes an outcome in. Returns false for one that nobody waits for any more. */
+/** Takes the outcome of the attempt under way in: done, tried again later, or parked. */
 export function settleRun(cx: Context, place: Place, step: Step, outcome: Outcome): void {
   const run = runOf(place, step)
   const attempt = run.attempts.at(-1)

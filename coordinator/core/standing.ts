@@ -8,7 +8,7 @@ import { create } from '@bufbuild/protobuf'
 import { groupOf } from './context.ts'
 import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
 import { imageOf, membersOf } from './life.ts'
-import { INPUT_MISSING, NEVER_ARRIVED, standing } from './members.ts'
+import { NEVER_ARRIVED, failedHole, standing } from './members.ts'
 import type { Task } from './state.ts'
 import { Member } from './state.ts'
 
@@ -87,10 +87,7 @@ function holeOf(task: Task, key: string): Hole | undefined {
     levelOf(key) === Level.IMAGE
       ? standing(task, Level.IMAGE, runs) === 'failed'
       : memberStatus(task, key) === Member.FAILED
-  if (!isFailed) return undefined
-  const parked = runs.find((run) => run.state === RunState.PARKED)
-  const step = (parked && task.pipeline.steps[parked.step]?.name) ?? ''
-  return create(HoleSchema, { entity: key, reason: parked?.failure?.reason ?? INPUT_MISSING, step })
+  return isFailed ? failedHole(task, key, runs) : undefined
 }
 
 /** Where the level above has noted a site or well to stand (Member). */

@@ -8,13 +8,12 @@ import { taskOf } from '../core/ids.ts'
 import type { Task } from '../core/state.ts'
 import { takeChanges } from '../core/state.ts'
 import type { InputTopic, NewRecord, OutputTopic, WriterId } from './port.ts'
+import { PLATE_EVENT_PARTITIONS } from './port.ts'
 
 export const CHECKPOINT_KEY = '#ckpt'
 export const OWNER_KEY = '#owner'
 /** Layout of state.v1; a coordinator that reads a higher one stops. */
 export const JOURNAL_VERSION = 1
-/** Partitions of plate-events.v1, keyed by experiment. */
-export const PLATE_EVENT_PARTITIONS = 8
 
 type Output = Extract<Effect, { kind: 'output' }>
 

@@ -12,9 +12,6 @@ import type {
 import type { GroupListener, Writer } from './port.ts'
 import { INPUT_TOPICS, LogError } from './port.ts'
 
-/** How a request fares: done and answered, done but the answer is lost, or never arrived. */
-export type Fate = 'ok' | 'lose-reply' | 'lose-request'
-
 export type World = {
   /** Runs `work` when the broker gets the request, and answers later; the fate is the world's. */
   request<T>(member: string, what: string, work: () => T): Promise<T>

@@ -17,6 +17,9 @@ export const OUTPUT_TOPICS = [
 ] as const
 export type OutputTopic = (typeof OUTPUT_TOPICS)[number]
 
+/** Partitions of plate-events.v1, keyed by experiment. */
+export const PLATE_EVENT_PARTITIONS = 8
+
 export type LogRecord = {
   readonly topic: InputTopic | OutputTopic
   readonly partition: number

@@ -4,14 +4,13 @@ import type { Admin, ITopicConfig } from 'kafkajs'
 import { createKafka, toLogError } from './connection.ts'
 import type { ConnectionOptions } from './connection.ts'
 import type { Reader, TopicName } from './fetch.ts'
-import { INPUT_TOPICS, LogError, OUTPUT_TOPICS } from './port.ts'
+import { INPUT_TOPICS, LogError, OUTPUT_TOPICS, PLATE_EVENT_PARTITIONS } from './port.ts'
 
 const day = 86_400_000
 const limits = {
   servedMs: 30_000,
   servedEveryMs: 50,
   replicasMax: 3,
-  plateEventsPartitions: 8,
 } as const
 
 /** Inputs stay for a replay window, outputs for a quarter; state and status keep the last record of each key. */
@@ -90,7 +89,7 @@ export async function checkTopics(
 }
 
 export function partitionsOf(name: TopicName, tasks: number): number {
-  return name === 'plate-events.v1' ? limits.plateEventsPartitions : tasks
+  return name === 'plate-events.v1' ? PLATE_EVENT_PARTITIONS : tasks
 }
 
 function topicConfig(name: TopicName, options: TopicOptions, replicas: number): ITopicConfig {
