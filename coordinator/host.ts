@@ -16,13 +16,18 @@ export type Host = GroupListener & {
 
 export function host(options: HostOptions): Host {
   const engines = new Map<number, TaskEngine>()
+  /** Moved away, their last flush still under way. */
+  const leaving = new Map<number, TaskEngine>()
   const budget = newBudget(options.limits)
   let isClosing = false
 
   function drop(task: number, engine: TaskEngine): void {
     engines.delete(task)
     budget.flushedAtMs.delete(task)
-    void engine.lost()
+    leaving.set(task, engine)
+    void engine.lost().finally(() => {
+      if (leaving.get(task) === engine) leaving.delete(task)
+    })
   }
 
   return {
@@ -33,6 +38,7 @@ export function host(options: HostOptions): Host {
       for (const task of tasks) {
         const engine = engines.get(task)
         if (!engine) {
+          void leaving.get(task)?.leave()?.close()
           const made = new TaskEngine({ ...options, budget, task })
           engines.set(task, made)
           made.start()

@@ -36,6 +36,8 @@ export class TaskEngine {
   #options: TaskOptions
   /** Counts take-overs: whatever began in an earlier life is nobody's. */
   #life = 0
+  /** Another process has the task or will have it: nothing is taken over again. */
+  #isLeaving = false
   #writer: Writer | undefined
   #flushSeq = 0
   #inbox: Inbox
@@ -107,27 +109,31 @@ export class TaskEngine {
 
   /** The task moved away: a last flush if still unfenced, then nothing more. Running calls go on. */
   async lost(): Promise<void> {
-    const { limits, clock, caller } = this.#options
+    const { limits, clock } = this.#options
+    this.#isLeaving = true
     if (this.phase === 'running') {
       if (this.#flushing) await Promise.race([this.#flushing, pause(clock, limits.lastFlushWaitMs)])
       if (this.#hasWork()) await Promise.race([this.#flush(), pause(clock, limits.lastFlushWaitMs)])
     }
+    await this.leave()?.close()
+  }
+
+  /** Ends at once: its calls are nobody's until somebody asks for them, and only then may a successor ask. */
+  leave(): Writer | undefined {
+    if (this.phase === 'lost') return undefined
     const writer = this.#writer
-    const running = this.#flushing
     this.#reset('lost')
-    caller.detach(this.task)
-    if (running) await Promise.race([running, pause(clock, limits.lastFlushWaitMs)])
-    await writer?.close()
+    this.#options.caller.detach(this.task)
+    return writer
   }
 
   /** What is under way and what waits: for the operator and for tests. */
   load(): { calls: number; inputs: number; timers: number; isFlushing: boolean } {
-    const isFlushing = this.#flushing !== undefined || this.#hasWork()
     return {
       calls: this.#calls,
       inputs: this.#inbox.size(),
       timers: this.#timers.size(),
-      isFlushing,
+      isFlushing: this.#flushing !== undefined || this.#hasWork(),
     }
   }
 
@@ -370,6 +376,7 @@ export class TaskEngine {
     if (life !== this.#life) return
     logger('info', 'flush failed', { task: this.task, kind: error.kind, error: error.message })
     if (error.kind === 'fatal') return this.#options.fatal(error)
+    if (this.#isLeaving) return void this.leave()
     log.pause(this.task)
     const again = this.#reset('taking-over')
     if (error.kind === 'fenced') await this.#confirmation()
