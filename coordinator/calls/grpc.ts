@@ -17,6 +17,7 @@ import type { CallRequest, Caller, Outcome } from './port.ts'
 import type { Logger } from '../logger.ts'
 import type { Service } from './service.ts'
 import { openService, pick, statusOf } from './service.ts'
+import { openTurns } from './turns.ts'
 import type { Files, ResponseCheck } from './verify.ts'
 import { openFiles, responseCheck } from './verify.ts'
 
@@ -65,10 +66,9 @@ type Sent = {
   readonly request: CallRequest
   readonly service: Service
   readonly prepared: Prepared
-  /** Monotonic and UTC time at which the call left. */
+  /** Monotonic time at which the call left. */
   readonly leftMs: number
-  readonly startedMs: number
-  readonly address: string
+  readonly timing: Outcome['timing']
 }
 
 export function openGrpcCaller(options: GrpcCallerOptions): GrpcCaller {
@@ -83,6 +83,7 @@ class GrpcCalls implements GrpcCaller {
   readonly #services = new Map<string, Service>()
   readonly #methods = new Map<DescMethod, Prepared>()
   readonly #running = new Set<ClientUnaryCall>()
+  readonly #turns = openTurns()
 
   constructor(options: GrpcCallerOptions) {
     this.#options = options
@@ -118,7 +119,8 @@ class GrpcCalls implements GrpcCaller {
     }
     const replica = pick(service.replicas)
     const { address } = replica
-    const startedMs = this.#options.clock.nowMs()
+    const { clock } = this.#options
+    const startedMs = clock.nowMs()
     const leftMs = performance.now()
     const prepared = this.#prepared(request.step.method)
     const metadata = new Metadata({ waitForReady: true })
@@ -127,8 +129,9 @@ class GrpcCalls implements GrpcCaller {
     const onEnd = (error: ServiceError | null, output?: Buffer): void => {
       replica.inFlight -= 1
       this.#running.delete(call)
-      const sent = { request, service, prepared, leftMs, startedMs, address }
-      this.#end(service.isDns ? { ...sent, address: call.getPeer() } : sent, error, output)
+      const replicaAddress = service.isDns ? call.getPeer() : address
+      const timing = { startedMs, endedMs: clock.nowMs(), replica: replicaAddress }
+      this.#turns(() => this.#end({ request, service, prepared, leftMs, timing }, error, output))
     }
     replica.inFlight += 1
     const { client } = replica
@@ -143,7 +146,10 @@ class GrpcCalls implements GrpcCaller {
 
   #end(sent: Sent, error: ServiceError | null, output?: Buffer): void {
     if (error)
-      return this.#failed(sent, classify(callError(error), sent.prepared.contract, sent.address))
+      return this.#failed(
+        sent,
+        classify(callError(error), sent.prepared.contract, sent.timing.replica),
+      )
     const bytes = output ?? Buffer.alloc(0)
     const problem = sent.prepared.check(bytes)
     if (problem && !(problem instanceof Promise)) return this.#failed(sent, { failure: problem })
@@ -155,8 +161,7 @@ class GrpcCalls implements GrpcCaller {
     )
   }
 
-  #done({ request, startedMs, address }: Sent, output: Buffer): void {
-    const timing = this.#timing(startedMs, address)
+  #done({ request, timing }: Sent, output: Buffer): void {
     this.#desk.settle(request.effectKey, { kind: 'done', output, timing })
   }
 
@@ -168,20 +173,16 @@ class GrpcCalls implements GrpcCaller {
     this.#fail(sent, failed)
   }
 
-  #fail({ request, startedMs, address }: Sent, failed: Failed): void {
-    failed.failure.replica = address
-    const timing = this.#timing(startedMs, address)
+  #fail({ request, timing }: Sent, failed: Failed): void {
+    failed.failure.replica = timing.replica
     this.#desk.settle(request.effectKey, { kind: 'failed', ...failed, timing })
   }
 
   /** A call that never left. */
   #refuse(request: CallRequest, failed: Failed): void {
-    const timing = this.#timing(this.#options.clock.nowMs(), '')
+    const nowMs = this.#options.clock.nowMs()
+    const timing = { startedMs: nowMs, endedMs: nowMs, replica: '' }
     after(0, () => this.#desk.settle(request.effectKey, { kind: 'failed', ...failed, timing }))
-  }
-
-  #timing(startedMs: number, replica: string): Outcome['timing'] {
-    return { startedMs, endedMs: this.#options.clock.nowMs(), replica }
   }
 
   #prepared(method: DescMethod): Prepared {
