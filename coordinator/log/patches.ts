@@ -10,8 +10,8 @@ import { lz4, snappy, zstd } from './codecs.ts'
 import { filterAborted, groupByPartition, withLastOffset } from './patched.ts'
 import type { Batch } from './patched.ts'
 import type { WriterId } from './port.ts'
-import type { Encoded, RecordInit } from './record-encoder.ts'
-import { DELTA_MAX, encodeRecord } from './record-encoder.ts'
+import type { BatchInit, Encoded, RecordInit } from './record-encoder.ts'
+import { DELTA_MAX, encodeBatch, encodeRecord } from './record-encoder.ts'
 
 export type Kafkajs = typeof kafkajsModule
 
@@ -70,6 +70,12 @@ type RequestQueue = {
   scheduleCheckPendingRequests: (this: RequestQueue) => void
 }
 
+type Growing = {
+  buf: Buffer
+  offset: number
+  ensureAvailable(this: Growing, length: number): void
+}
+
 type ProtocolError = { type: string; code: number; retriable: boolean; message: string }
 
 /** In the order they are applied: replaced modules before those that use them. */
@@ -89,6 +95,27 @@ export const patches = {
         ? encodeRecord(record)
         : original(record),
     )
+  },
+
+  /** A batch it copies three times, and takes the checksum byte by byte. */
+  batchEncoder({ load }) {
+    type Encode = (batch: BatchInit) => Encoded | Promise<Encoded>
+    const batches = load<{ RecordBatch: Encode }>('protocol/recordBatch/v0')
+    const original = batches.RecordBatch
+    batches.RecordBatch = (batch) =>
+      (batch.compression ?? 0) === 0 ? encodeBatch(batch) : original(batch)
+  },
+
+  /** It grows a request by doubling a buffer of zeros. What is beyond the offset is never sent. */
+  growth({ load }) {
+    const { prototype } = load<{ prototype: Growing }>('protocol/encoder')
+    prototype.ensureAvailable = function (length) {
+      const wanted = this.offset + length
+      if (wanted <= this.buf.length) return
+      const larger = Buffer.allocUnsafe(2 * wanted)
+      this.buf.copy(larger, 0, 0, this.offset)
+      this.buf = larger
+    }
   },
 
   /** A batch emptied by compaction has no record that would carry a reader past it. */

@@ -6,14 +6,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { kafkajsRoot, loadKafkajs, modules } from '../../coordinator/log/patches.ts'
-import type { Encoded, RecordInit } from '../../coordinator/log/record-encoder.ts'
+import { crc32c } from '../../coordinator/log/crc32c.ts'
+import type { BatchInit, Encoded, RecordInit } from '../../coordinator/log/record-encoder.ts'
 
 const copy = mkdtempSync(join(tmpdir(), 'kafkajs-'))
 cpSync(kafkajsRoot, copy, { recursive: true })
 after(() => rmSync(copy, { recursive: true, force: true }))
 type Encode = (record: RecordInit) => Encoded
 const path = 'protocol/recordBatch/record/v0'
-const original = loadKafkajs(copy, []).modules.load<Encode>(path)
+const plain = loadKafkajs(copy, []).modules
+const original = plain.load<Encode>(path)
 const patched = modules.load<Encode>(path)
 
 const shapes: RecordInit[] = [
@@ -51,4 +53,57 @@ test('records of every length around a boundary of the length field have the byt
     }
     assert.deepEqual(patched(record).buffer, original(record).buffer, `length ${length}`)
   }
+})
+
+type Batches = { RecordBatch: (batch: BatchInit) => Encoded | Promise<Encoded> }
+const batchPath = 'protocol/recordBatch/v0'
+
+test('every shape of batch has the bytes of the original', async () => {
+  const [theirs, ours] = [plain, modules].map((from) => from.load<Batches>(batchPath).RecordBatch)
+  assert.notEqual(ours, theirs)
+  const times = { firstTimestamp: 1_700_000_000_000, maxTimestamp: 1_700_000_000_007 }
+  const batches: BatchInit[] = [
+    times,
+    { ...times, records: shapes.map((shape) => patched(shape)) },
+    {
+      ...times,
+      records: shapes.map((shape) => original(shape)),
+      transactional: true,
+      producerId: 4_711,
+      producerEpoch: 32_767,
+      firstSequence: 2_147_483_647,
+      lastOffsetDelta: shapes.length - 1,
+      partitionLeaderEpoch: 9,
+      firstOffset: Number.MAX_SAFE_INTEGER,
+    },
+    { ...times, records: shapes.map((shape) => original(shape)), compression: 1 },
+  ]
+  for (const [index, batch] of batches.entries()) {
+    const [want, have] = [await theirs?.(batch), await ours?.(batch)]
+    assert.deepEqual(have?.buffer, want?.buffer, `batch ${index}`)
+    assert.equal(have?.size(), want?.size())
+  }
+})
+
+test('the checksum is that of RFC 3720, for every length', () => {
+  // Appendix B.4.
+  assert.equal(crc32c(Buffer.alloc(32, 0)), 0x8a9136aa)
+  assert.equal(crc32c(Buffer.alloc(32, 0xff)), 0x62a8ab43)
+  assert.equal(crc32c(Buffer.from(Array.from({ length: 32 }, (_, at) => at))), 0x46dd794e)
+  const theirs = plain.load<(bytes: Buffer) => number>('protocol/recordBatch/crc32C')
+  for (let length = 0; length < 100; length += 1) {
+    const bytes = randomBytes(length)
+    assert.equal(crc32c(bytes), theirs(bytes), `${length} bytes`)
+  }
+})
+
+test('a request that grows keeps what was written', () => {
+  type Encoder = { writeString(text: string): Encoder; readonly buffer: Buffer }
+  const make = (from: typeof plain): Buffer => {
+    let encoder = new (from.load<new (size: number) => Encoder>('protocol/encoder'))(1)
+    for (let length = 0; length < 300; length += 1)
+      encoder = encoder.writeString('x'.repeat(length))
+    return encoder.buffer
+  }
+  assert.deepEqual(make(modules), make(plain))
 })
