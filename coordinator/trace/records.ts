@@ -1,9 +1,9 @@
 // An entity's trace as a record of spans.v1, for the flush that completes it.
-import { toBinary } from '@bufbuild/protobuf'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { Task } from '../core/state.ts'
 import type { NewRecord } from '../log/port.ts'
 import { exportRequest } from './build.ts'
+import { encodeTrace } from './encode.ts'
 import { entitySpans, entityTrace, tracedOf } from './spans.ts'
 
 /** Undefined if the task has no state of the entity. */
@@ -16,7 +16,7 @@ export function spansRecord(state: Task, entity: string, partition: number): New
     topic: 'spans.v1',
     partition,
     key: trace,
-    value: toBinary(ExportTraceServiceRequestSchema, request),
+    value: encodeTrace(request),
     headers: { 'wellspring-type': ExportTraceServiceRequestSchema.typeName },
   }
 }

@@ -9,6 +9,7 @@ import { CloseSchema, RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { hex, sha256, spanId, traceId } from '../../coordinator/core/ids.ts'
 import { byTrace, exportRequest } from '../../coordinator/trace/build.ts'
+import { encodeTrace } from '../../coordinator/trace/encode.ts'
 import type { Traced } from '../../coordinator/trace/spans.ts'
 import { attemptTraceparent, entitySpans, tracedOf } from '../../coordinator/trace/spans.ts'
 import { exampleTask, imageAt, noon, pipeline, plateKey, run } from '../control/plate.ts'
@@ -166,6 +167,18 @@ test('the bytes of a fixed state are frozen', () => {
   )
 })
 
+test('traces of every kind have the bytes of the library', () => {
+  const failing = run(0, 0, RunState.PARKED)
+  const odd = { ...traced(imageKey), entity: imageKey.replace('DNA', 'µ%20漢') }
+  const many = {
+    ...image([]),
+    view: { firstMs: noon, runs: [], memberTraces: Array(128).fill('ab'.repeat(16)) },
+  }
+  const kinds = [traced(plateKey), traced(`${plateKey}/B07/t0/s1`), image([failing]), odd, many]
+  for (const kind of kinds) assert.equal(digest(entitySpans(kind)).length, 32)
+  digest(entitySpans(image([withAttempts(0, 0, 40), withAttempts(1, 200_000, 32)])))
+})
+
 test('a request is divided by trace, each part with its resource', () => {
   const spans = [...entitySpans(traced(imageKey)), ...entitySpans(traced(`${plateKey}/B07/t0/s1`))]
   const parts = byTrace(exportRequest(app, spans))
@@ -234,8 +247,15 @@ function wallMs([root]: readonly Span[]): number {
   return root ? Number(root.endTimeUnixNano - root.startTimeUnixNano) / 1e6 : 0
 }
 
+/** Every trace that a test makes goes this way: the encoder's bytes are the library's. */
 function digest(spans: readonly Span[]): Uint8Array {
-  return sha256(toBinary(ExportTraceServiceRequestSchema, exportRequest(app, spans)))
+  const request = exportRequest(app, spans)
+  const bytes = encodeTrace(request)
+  assert.deepEqual(
+    Buffer.from(bytes),
+    Buffer.from(toBinary(ExportTraceServiceRequestSchema, request)),
+  )
+  return sha256(bytes)
 }
 
 function textsOf(span: Span | undefined): Record<string, unknown> {
