@@ -31,6 +31,11 @@ export type Judgement = {
   readonly findings: MessageInitShape<typeof FindingSchema>[]
 }
 
+/** Whether a policy has rules for a step. */
+export function isJudged(bands: BandPolicy, step: string): boolean {
+  return bands.rules.some((rule) => rule.step === step)
+}
+
 /**
  * Judges a step's output. Undefined: no rule names the step. NOT_EVALUATED: rules name it, none applies to this
  * channel kind, or the metrics are absent. The verdict is the worst finding.

@@ -190,12 +190,23 @@ export function effectKey(parts: EffectKeyParts): Uint8Array {
 
 /** Trace id, 32 hex digits: any entity finds its trace without an index. revision counts from 1. */
 export function traceId(application: string, entity: string, revision: number): string {
-  return digest(`trace\n${application}\n${entity}\n${revision}`, 32)
+  return remembered(`trace\n${application}\n${entity}\n${revision}`, 32)
 }
 
 /** Span id, 16 hex digits, of a named part of a trace. */
 export function spanId(trace: string, part: string): string {
-  return digest(`span\n${trace}\n${part}`, 16)
+  return remembered(`span\n${trace}\n${part}`, 16)
+}
+
+const REMEMBERED_MAX = 4_096
+const known = new Map<string, string>()
+
+/** An entity's trace and root are named by its calls, its results and its spans: ten times within a moment. */
+function remembered(text: string, hexDigits: number): string {
+  const found = known.get(text) ?? digest(text, hexDigits)
+  if (known.size >= REMEMBERED_MAX) known.clear()
+  known.set(text, found)
+  return found
 }
 
 // Text out of crypto: a Buffer each would cost five times as much.

@@ -8,7 +8,7 @@ import { AttemptSchema, RunState, StepRunSchema } from '#proto/wellspring/journa
 import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
-import { judge } from './bands.ts'
+import { isJudged, judge } from './bands.ts'
 import type { BoundRequest } from './bind.ts'
 import { bindRequest, channelKindOf } from './bind.ts'
 import type { Context, Place } from './context.ts'
@@ -223,12 +223,13 @@ function done(cx: Context, place: Place, step: Step, output: Uint8Array): void {
   run.outputEffectKey = run.effectKey
   run.endedMs = cx.now
   delete run.failure
-  const message = fromBinary(step.method.output, output)
-  const kind = channelKindOf(cx.task, place)
-  const judged = judge(cx.task.pipeline.bands, step.name, message, kind)
+  const { bands } = cx.task.pipeline
+  const judged = isJudged(bands, step.name)
+    ? judge(bands, step.name, fromBinary(step.method.output, output), channelKindOf(cx.task, place))
+    : undefined
   run.verdict = judged?.verdict ?? Verdict.UNSPECIFIED
   const about = { pipeline: cx.task.pipeline, place, step, run, trace: traceNumber(place) }
-  cx.effects.push(resultRecord(cx, about, message, before))
+  cx.effects.push(resultRecord(cx, about, before))
   if (judged) {
     cx.effects.push(qualityRecord(about, judged))
     const plate = plateStateOf(cx, place.key)

@@ -25,7 +25,7 @@ type Kind = { readonly stepMs: number; readonly target: number; readonly plates:
 /** 8 wells of 8 sites of 6 channels a plate. */
 const LAYOUT = { wells: 8, sites: 8, channels: 6 }
 const PLATE_IMAGES = LAYOUT.wells * LAYOUT.sites * LAYOUT.channels
-export const NO_OP: Kind = { stepMs: 0, target: 0.6, plates: 16 }
+export const NO_OP: Kind = { stepMs: 0, target: 0.6, plates: 32 }
 const SLOW: Kind = { stepMs: 100, target: 0.95, plates: 8 }
 
 export async function w1(say: Say): Promise<Figures> {
