@@ -1,0 +1,151 @@
+// What a run leaves behind, for judges to read: facts only, no word of the coordinator's own. All times are UTC
+// milliseconds of the process that wrote them down; topic names carry no prefix; offsets and sizes fit a double.
+import type { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
+
+export type Evidence = {
+  readonly pipeline: JudgedPipeline
+  /** Layouts that commands.v1 holds and nobody refused; the plan of every (entity, step). */
+  readonly plans: readonly PlatePlan[]
+  /** Every committed record of every topic, as the Java client reads it (read_committed). Within a partition by offset. */
+  readonly committed: readonly CommittedRecord[]
+  /** Every record batch of the broker's segment files, aborted ones and markers too. Within a partition by offset. */
+  readonly batches: readonly Batch[]
+  /** Executions that the services noted, in no order. An execution whose process was killed may lack its line. */
+  readonly calls: readonly CallLine[]
+  /** Per partition of every topic, when all is at rest. */
+  readonly ends: readonly PartitionEnd[]
+  readonly circumstances: Circumstances
+}
+
+export type JudgedPipeline = {
+  /** name-version, as in result keys. */
+  readonly label: string
+  readonly steps: readonly JudgedStep[]
+}
+
+export type JudgedStep = {
+  readonly name: string
+  readonly level: Level
+  /** Attempts that the contract allows a generation, the first included; OVERLOADED answers do not count. */
+  readonly attemptsMax: number
+  /** Calling twice is harm. */
+  readonly isNotIdempotent: boolean
+  readonly echo: EchoInputs
+}
+
+/** What an echo step digests. `step`: the step whose digests go in. */
+export type EchoInputs =
+  | { readonly kind: 'image' }
+  | { readonly kind: 'previous'; readonly step: string }
+  | { readonly kind: 'members'; readonly step: string; readonly withHoles: boolean }
+
+export type CommittedRecord = {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+  /** CreateTime, stamped by the client that wrote it. */
+  readonly timestampMs: number
+  /** null: the record has no key. UTF-8. */
+  readonly key: string | null
+  /** null: a tombstone. */
+  readonly value: Buffer | null
+  /** Last value of each header, UTF-8. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** Header of one record batch (magic 2). */
+export type Batch = {
+  readonly topic: string
+  readonly partition: number
+  readonly baseOffset: number
+  /** Offset of its last record. */
+  readonly lastOffset: number
+  /** -1: written outside of any producer session. */
+  readonly producerId: number
+  /** -1 without a producer id. */
+  readonly epoch: number
+  /** Sequence number of its first record, counted per producer id, epoch and partition; -1: none. */
+  readonly baseSequence: number
+  readonly isTransactional: boolean
+  /** Set: a control batch, written by the broker; other: of a kind that ends no transaction. */
+  readonly control?: 'abort' | 'commit' | 'other'
+  /** Records in it, as its header counts them. */
+  readonly records: number
+  /** On disk, header included. */
+  readonly sizeBytes: number
+  /** Largest timestamp in it: CreateTime, for a marker the broker's clock. */
+  readonly timestampMs: number
+}
+
+/** One execution inside a service, as one line of JSON in its log. */
+export type CallLine = {
+  /** Effect key, hex. */
+  readonly key: string
+  readonly attempt: number
+  readonly entity: string
+  readonly step: string
+  /** When the work began, ms. */
+  readonly start: number
+  /** When it ended, ms. */
+  readonly end: number
+  /** ok: the step's right answer was given back; aborted: cut short; anything else: what it did instead. */
+  readonly outcome: string
+  /** Process that did it; 0: not noted. */
+  readonly pid: number
+}
+
+export type PartitionEnd = {
+  readonly topic: string
+  readonly partition: number
+  /** First offset still there. */
+  readonly low: number
+  /** High watermark: the next offset. */
+  readonly end: number
+  /** Readers of committed records see up to here. */
+  readonly lastStable: number
+}
+
+/** What the checkers cannot read from the topics. */
+export type Circumstances = {
+  /** A coordinator's clock was stepped: no rule may trust the times that it wrote. */
+  readonly areClocksStepped: boolean
+  /** The coordinators were asked to log their state's digest, so that every checkpoint has one (T3). */
+  readonly areDigestsLogged: boolean
+  /** When faults began and ended; undefined: there were none. */
+  readonly faults?: Span
+  /** Input records made to be refused: each must end in exactly one dead letter. */
+  readonly poisoned: readonly { topic: string; partition: number; offset: number }[]
+  /** Undefined: I13 is not judged. */
+  readonly neighbours?: Neighbours
+  /** Samples over the run (I12); empty: none were taken. */
+  readonly samples: readonly Sample[]
+  /** Undefined: I12 judges only what the log shows. */
+  readonly bounds?: Bounds
+}
+
+export type Span = { readonly fromMs: number; readonly toMs: number }
+
+/** What I13 goes by. */
+export type Neighbours = {
+  /** Plate acquisitions (entity keys) whose data or calls were disturbed on purpose. */
+  readonly disturbed: readonly string[]
+  /** Spans in which only those were disturbed: no process or connection was. */
+  readonly calm: readonly Span[]
+  /** An image of another plate has its first result within this, 95 of 100, from being announced. */
+  readonly latencyP95MsMax: number
+}
+
+/** One look at a process. */
+export type Sample = {
+  readonly atMs: number
+  /** Instance name of the process; a new process of the same name goes on with it. */
+  readonly name: string
+  readonly rssBytes: number
+  readonly handles: number
+}
+
+export type Bounds = {
+  readonly rssBytesMax: number
+  readonly handlesMax: number
+}
