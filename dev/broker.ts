@@ -31,12 +31,16 @@ export type BrokerOptions = {
   readonly port?: number
   /** File the broker's output is appended to; default `<dir>/broker.log`. */
   readonly log?: string
+  /** Port of a proxy on 127.0.0.1: clients that come through it are sent back to it. It leads to `proxiedPort`. */
+  readonly proxyPort?: number
 }
 
 export type Broker = {
   readonly brokers: string[]
   readonly pid: number
   readonly port: number
+  /** Where the proxy of the options leads to; chosen anew at each start. */
+  readonly proxiedPort: number | undefined
   /** Clean shutdown; SIGKILL after 20 s. */
   stop(): Promise<void>
   /** SIGKILL, as a crash would. */
@@ -50,12 +54,18 @@ export type Broker = {
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const port = await takePort(options.port ?? 0)
   const controllerPort = await takePort(0)
+  const { proxyPort } = options
+  const proxiedPort = proxyPort === undefined ? undefined : await takePort(0)
+  const proxied =
+    proxyPort === undefined || proxiedPort === undefined
+      ? undefined
+      : { port: proxiedPort, advertisedPort: proxyPort }
   const java = await findJava()
   const classPath = await fetchJars('kafka-libs')
   const dataDir = join(options.dir, 'data')
   mkdirSync(dataDir, { recursive: true })
   const config = join(options.dir, 'server.properties')
-  writeFileSync(config, serverProperties({ port, controllerPort, dataDir }))
+  writeFileSync(config, serverProperties({ port, controllerPort, dataDir, proxied }))
   if (!existsSync(join(dataDir, 'meta.properties'))) {
     await runJava([
       '-cp',
@@ -86,6 +96,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     brokers: [`127.0.0.1:${port}`],
     pid: child.pid ?? 0,
     port,
+    proxiedPort,
     stop: () => end('SIGTERM'),
     kill: () => end('SIGKILL'),
   }

@@ -4,17 +4,21 @@ export type Places = {
   readonly port: number
   readonly controllerPort: number
   readonly dataDir: string
+  /** A listener of its own for those who come through a proxy, so that others can go past it. */
+  readonly proxied?: { readonly port: number; readonly advertisedPort: number } | undefined
 }
 
 /** Text of server.properties. */
-export function serverProperties({ port, controllerPort, dataDir }: Places): string {
+export function serverProperties({ port, controllerPort, dataDir, proxied }: Places): string {
+  const listener = (at: number | undefined): string =>
+    at === undefined ? '' : `,PROXIED://127.0.0.1:${at}`
   return `process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:${controllerPort}
-listeners=PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}
-advertised.listeners=PLAINTEXT://127.0.0.1:${port}
+listeners=PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}${listener(proxied?.port)}
+advertised.listeners=PLAINTEXT://127.0.0.1:${port}${listener(proxied?.advertisedPort)}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 log.dirs=${dataDir}
 
 # 50 partitions each by default, whose creation dominates the first use.
