@@ -21,6 +21,8 @@ export type Config = {
   readonly roots: readonly string[]
   /** Calls under way in this process. */
   readonly callsInFlightMax: number
+  /** Log the state's hash with every flush: for judges, and costs a pass over the state each time. */
+  readonly withStateDigest: boolean
 }
 
 const DEFAULT_PIPELINE = new URL('./pipelines/screening.ts', import.meta.url).pathname
@@ -55,6 +57,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     otlpBackend: env['OTEL_EXPORTER_OTLP_ENDPOINT'],
     roots: [...list(env['WELLSPRING_ROOTS'], ':'), ...list(env['WELLSPRING_STORE'], ':')],
     callsInFlightMax: number('WELLSPRING_CALLS_IN_FLIGHT_MAX', 10_000, 1),
+    withStateDigest: number('WELLSPRING_STATE_DIGEST', 0, 0) > 0,
   }
   if (wrong.length > 0) throw new Error(`The coordinator cannot start:\n  ${wrong.join('\n  ')}`)
   return config

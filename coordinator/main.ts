@@ -73,6 +73,7 @@ async function main(): Promise<void> {
     clock,
     random: Math.random,
     limits: { ...limits, callsInFlightMax: config.callsInFlightMax },
+    withStateDigest: config.withStateDigest,
     logger,
     fatal,
   })

@@ -61,11 +61,6 @@ export type FlushHead = {
 /** The records of one flush: changed entities, checkpoint, outputs, all in one transaction. */
 export function flushRecords(batch: Batch, state: Task, head: FlushHead): NewRecord[] {
   const changes = takeChanges(state).map(([key, value]) => stateRecord(head.task, key, value))
-  const digest = createHash('sha256')
-  for (const { topic, key, value } of batch.outputs) {
-    digest.update(topic).update('\n').update(key).update('\n')
-    if (value) digest.update(value)
-  }
   const checkpoint: Checkpoint = create(CheckpointSchema, {
     flushSeq: head.flushSeq,
     next: Object.entries(head.next).map(([topic, next]) => ({ topic, next })),
@@ -73,7 +68,7 @@ export function flushRecords(batch: Batch, state: Task, head: FlushHead): NewRec
     epoch: head.writer.epoch,
     journalVersion: JOURNAL_VERSION,
     outputs: batch.outputs.length,
-    outputsDigest: digest.digest().subarray(0, 16),
+    outputsDigest: outputsDigest(batch.outputs),
     ...(head.withStateDigest ? { stateDigest: stateDigest(state) } : {}),
   })
   const record = stateRecord(head.task, CHECKPOINT_KEY, toBinary(CheckpointSchema, checkpoint))
@@ -94,6 +89,22 @@ export function ownerRecord(
 
 function stateRecord(task: number, key: string, value: Uint8Array): NewRecord {
   return { topic: 'state.v1' satisfies OutputTopic, partition: task, key, value, headers: {} }
+}
+
+/**
+ * SHA-256 over topics, keys and values, first 16 bytes; by topic and partition, within one in order: the log keeps no
+ * order between partitions, and must be able to prove it.
+ */
+export function outputsDigest(outputs: readonly NewRecord[]): Uint8Array {
+  const digest = createHash('sha256')
+  const sorted = outputs.toSorted((a, b) =>
+    a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1,
+  )
+  for (const { topic, key, value } of sorted) {
+    digest.update(topic).update('\n').update(key).update('\n')
+    if (value) digest.update(value)
+  }
+  return digest.digest().subarray(0, 16)
 }
 
 /** SHA-256 over every entity in order of key, first 16 bytes. */

@@ -109,7 +109,11 @@ function announced(broker: MemoryBroker): string[] {
     const found = flush.find((record) => record.key?.toString() === CHECKPOINT_KEY)
     if (!found?.value) continue
     const checkpoint = fromBinary(CheckpointSchema, found.value)
-    const outputs = flush.filter((record) => record.topic !== 'state.v1')
+    const outputs = flush
+      .filter((record) => record.topic !== 'state.v1')
+      .toSorted((a, b) =>
+        a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1,
+      )
     const digest = createHash('sha256')
     for (const { topic, key, value } of outputs) {
       digest

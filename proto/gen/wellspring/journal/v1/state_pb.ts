@@ -72,7 +72,7 @@ export type Checkpoint = Message<"wellspring.journal.v1.Checkpoint"> & {
   outputs: number;
 
   /**
-   * SHA-256 over their topics, keys and values, first 16 bytes (T4).
+   * SHA-256 over their topics, keys and values, by topic and partition, first 16 bytes (T4).
    *
    * @generated from field: bytes outputs_digest = 7;
    */
