@@ -1,0 +1,127 @@
+// Committed records, decoded, with where they were found.
+import { fromBinary } from '@bufbuild/protobuf'
+import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
+import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
+import {
+  DeadLetterSchema,
+  LevelClosedSchema,
+  PlateEventSchema,
+  StepResultSchema,
+} from '#proto/wellspring/record/v1/output_pb.ts'
+import type { CommittedRecord, Evidence } from '../evidence.ts'
+import { once } from './names.ts'
+
+export type Found<D extends DescMessage> = {
+  readonly record: CommittedRecord
+  readonly message: MessageShape<D>
+}
+
+export const results = once((evidence) =>
+  decoded(evidence, 'results.v1', StepResultSchema).filter(isOurs(evidence)),
+)
+export const closes = once((evidence) =>
+  decoded(evidence, 'results.v1', LevelClosedSchema).filter(isOurs(evidence)),
+)
+/** Of step runs and of input records. */
+export const deadLetters = once((evidence) =>
+  decoded(evidence, 'dead-letters.v1', DeadLetterSchema).filter(isOurs(evidence)),
+)
+export const plateEvents = once((evidence) =>
+  decoded(evidence, 'plate-events.v1', PlateEventSchema).filter(isOurs(evidence)),
+)
+
+/** Announcements that can be read and were not refused. */
+export const images = once((evidence) => {
+  const refused = new Set(
+    deadLetters(evidence).flatMap(({ message: { origin } }) =>
+      origin?.topic === 'images.v1' ? [`${origin.partition}/${origin.offset}`] : [],
+    ),
+  )
+  return evidence.committed.flatMap((record) => {
+    if (record.topic !== 'images.v1' || refused.has(`${record.partition}/${record.offset}`))
+      return []
+    const message = tryDecode(ImageAcquiredSchema, record)
+    const entity = message && imageKey(message)
+    return entity === undefined ? [] : [{ record, entity, sha256: message?.artifact?.sha256 ?? '' }]
+  })
+})
+
+/** state.v1, partition by partition. */
+export const journals = once((evidence) =>
+  Map.groupBy(
+    evidence.committed.filter(({ topic }) => topic === 'state.v1'),
+    ({ partition }) => partition,
+  ),
+)
+
+export type Entry =
+  | ({ readonly kind: 'owner' } & Found<typeof OwnerSchema>)
+  | ({ readonly kind: 'checkpoint' } & Found<typeof CheckpointSchema>)
+  | { readonly kind: 'entity'; readonly record: CommittedRecord }
+
+export function entryOf(record: CommittedRecord): Entry {
+  const { key, value } = record
+  if (value !== null && key === '#owner')
+    return { kind: 'owner', record, message: fromBinary(OwnerSchema, value) }
+  if (value !== null && key === '#ckpt')
+    return { kind: 'checkpoint', record, message: fromBinary(CheckpointSchema, value) }
+  return { kind: 'entity', record }
+}
+
+/** The latest close of every entity. */
+export const latestCloses = once((evidence) => {
+  const latest = new Map<string, ReturnType<typeof closes>[number]['message']>()
+  for (const { message } of closes(evidence)) {
+    const known = latest.get(message.entity)
+    if (!known || known.revision < message.revision) latest.set(message.entity, message)
+  }
+  return latest
+})
+
+/** Results by entity/step#revision. */
+export const resultsByRevision = once(
+  (evidence) =>
+    new Map(
+      results(evidence).map((one) => {
+        const { entity, step, revision } = one.message
+        return [`${entity}/${step}#${revision}`, one]
+      }),
+    ),
+)
+
+export const placeOf = ({ topic, partition, offset }: Omit<CommittedRecord, 'key'>): string =>
+  `${topic}/${partition}@${offset}`
+
+function decoded<D extends DescMessage>(evidence: Evidence, topic: string, schema: D): Found<D>[] {
+  return evidence.committed.flatMap((record) => {
+    if (record.topic !== topic || record.value === null) return []
+    if (record.headers['wellspring-type'] !== schema.typeName) return []
+    return [{ record, message: fromBinary(schema, record.value) }]
+  })
+}
+
+/** An input record may hold anything. */
+export function tryDecode<D extends DescMessage>(
+  schema: D,
+  { value, headers }: CommittedRecord,
+): MessageShape<D> | undefined {
+  if (value === null || (headers['wellspring-type'] ?? schema.typeName) !== schema.typeName)
+    return undefined
+  try {
+    return fromBinary(schema, value)
+  } catch {
+    return undefined
+  }
+}
+
+function imageKey({ identity }: MessageShape<typeof ImageAcquiredSchema>): string | undefined {
+  if (!identity) return undefined
+  const { experiment, plate, acquisition, well, timePoint, site, z, channel } = identity
+  return `${experiment}/${plate}/${acquisition}/${well}/t${timePoint}/s${site}/z${z}/${channel}`
+}
+
+function isOurs({ pipeline }: Evidence) {
+  return ({ message }: { readonly message: { readonly pipeline: string } }): boolean =>
+    message.pipeline === pipeline.label
+}
