@@ -116,6 +116,10 @@ export type Circumstances = {
   readonly faults?: Span
   /** Input records made to be refused: each must end in exactly one dead letter. */
   readonly poisoned: readonly { topic: string; partition: number; offset: number }[]
+  /** Longest time from the stamp of an announcement to its acknowledgement, as the announcer saw it; default 2,000. */
+  readonly announceMsMax?: number
+  /** Plate acquisitions (entity keys) of which only the summary may be left in state.v1. */
+  readonly retired?: readonly string[]
   /** Undefined: I13 is not judged. */
   readonly neighbours?: Neighbours
   /** Samples over the run (I12); empty: none were taken. */

@@ -90,7 +90,9 @@ export const resultsByRevision = once(
     ),
 )
 
-export const placeOf = ({ topic, partition, offset }: Omit<CommittedRecord, 'key'>): string =>
+export type Position = Pick<CommittedRecord, 'topic' | 'partition' | 'offset'>
+
+export const placeOf = ({ topic, partition, offset }: Position): string =>
   `${topic}/${partition}@${offset}`
 
 function decoded<D extends DescMessage>(evidence: Evidence, topic: string, schema: D): Found<D>[] {

@@ -1,0 +1,45 @@
+// The invariants of takeover.md (T) and kafka.md §4.12 (I), each with its judge. W: the evidence can be judged at all.
+import type { Evidence } from '../evidence.ts'
+import { attempts } from './attempts.ts'
+import { bounded } from './bounds.ts'
+import { allEnded, exactlyOnce } from './ends.ts'
+import { inputs } from './inputs.ts'
+import { epochs, flushOrder, onlyTheOwner, rebuilt } from './journal.ts'
+import { keys } from './keys.ts'
+import { neighbours } from './neighbours.ts'
+import { announced } from './outputs.ts'
+import { noPhantom } from './phantom.ts'
+import { atRest } from './rest.ts'
+import { waitingData } from './waiting.ts'
+import { whole } from './whole.ts'
+
+export type Invariant = {
+  readonly name: string
+  readonly title: string
+  /** What breaks it, and where; empty: nothing does. */
+  readonly check: (evidence: Evidence) => string[]
+}
+
+export const invariants: readonly Invariant[] = [
+  { name: 'W', title: 'the evidence is whole', check: whole },
+  { name: 'T1 I5', title: 'flushes count without gap, offsets never go back', check: flushOrder },
+  { name: 'T2', title: 'only the owner of a task writes', check: onlyTheOwner },
+  { name: 'T3 I7', title: 'every flush follows from the flushes before it', check: rebuilt },
+  { name: 'T4 I8', title: 'a flush put out what its checkpoint announces', check: announced },
+  { name: 'T5', title: 'everything planned has ended', check: allEnded },
+  { name: 'T6 I11', title: 'all is at rest, no transaction hangs', check: atRest },
+  { name: 'I1', title: 'nothing is there twice', check: exactlyOnce },
+  { name: 'I2', title: 'no result from nowhere', check: noPhantom },
+  { name: 'I3', title: 'one key per effect, one execution at a time', check: keys },
+  { name: 'I4', title: 'a fan-in lists exactly the committed inputs', check: inputs },
+  { name: 'I6', title: 'epochs never go back', check: epochs },
+  { name: 'I9', title: 'attempts keep the policy, what is parked is told', check: attempts },
+  { name: 'I10', title: 'no close leaves out data that waited', check: waitingData },
+  { name: 'I12', title: 'what is open stays bounded', check: bounded },
+  { name: 'I13', title: 'plates do not disturb each other', check: neighbours },
+]
+
+/** Complaints by invariant, in the order above; none for one that holds. */
+export function judgeAll(evidence: Evidence): ReadonlyMap<string, readonly string[]> {
+  return new Map(invariants.map(({ name, check }) => [name, check(evidence)]))
+}
