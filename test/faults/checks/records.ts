@@ -79,16 +79,16 @@ export const latestCloses = once((evidence) => {
   return latest
 })
 
-/** Results by entity/step#revision. */
-export const resultsByRevision = once(
-  (evidence) =>
-    new Map(
-      results(evidence).map((one) => {
-        const { entity, step, revision } = one.message
-        return [`${entity}/${step}#${revision}`, one]
-      }),
-    ),
-)
+/** Results by entity/step#revision; the first, should one be there twice. */
+export const resultsByRevision = once((evidence) => {
+  const first = new Map<string, Found<typeof StepResultSchema>>()
+  for (const one of results(evidence)) {
+    const { entity, step, revision } = one.message
+    const name = `${entity}/${step}#${revision}`
+    if (!first.has(name)) first.set(name, one)
+  }
+  return first
+})
 
 export type Position = Pick<CommittedRecord, 'topic' | 'partition' | 'offset'>
 
