@@ -1,15 +1,10 @@
 // Evidence of a run that has come to rest: the topics through the Java client, the segment files of the brokers on
 // this machine, and the services' logs.
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { fromBinary } from '@bufbuild/protobuf'
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import { DeadLetterSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import { fetchJars, findJava, JVM_FLAGS } from '../../dev/broker/java.ts'
 import type {
   Batch,
   CallLine,
@@ -17,8 +12,8 @@ import type {
   CommittedRecord,
   Evidence,
   JudgedPipeline,
-  PartitionEnd,
 } from './evidence.ts'
+import { readTopics } from './reader.ts'
 import { readSegments } from './segments.ts'
 
 export type CollectOptions = {
@@ -49,84 +44,6 @@ export async function collect(options: CollectOptions): Promise<Evidence> {
       ...circumstances,
     },
   }
-}
-
-type Line =
-  | { readonly kind: 'dir'; readonly path: string }
-  | ({ readonly kind: 'end' } & PartitionEnd)
-  | ({ readonly kind: 'record' } & Omit<CommittedRecord, 'value'> & {
-        readonly value: string | null
-      })
-  | { readonly kind: 'done' }
-
-export type TopicsRead = {
-  readonly committed: CommittedRecord[]
-  readonly ends: PartitionEnd[]
-  /** Where the brokers keep their segment files. */
-  readonly dirs: string[]
-}
-
-/** All topics with a prefix, up to their last stable offsets. */
-export async function readTopics(
-  brokers: readonly string[],
-  topicPrefix: string,
-): Promise<TopicsRead> {
-  const java = await findJava()
-  const classPath = await fetchJars('kafka-libs')
-  const source = join(import.meta.dirname, 'java', 'Reader.java')
-  const args = [...JVM_FLAGS, '-cp', classPath, source, brokers.join(','), topicPrefix]
-  const child = spawn(java, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  const exited = once(child, 'close')
-  let errors = ''
-  child.stderr.on('data', (part: Buffer) => (errors = (errors + part.toString()).slice(-4_000)))
-  const read: TopicsRead = { committed: [], ends: [], dirs: [] }
-  let isDone = false
-  for await (const text of createInterface({ input: child.stdout })) {
-    const line = JSON.parse(text) as Line
-    if (line.kind === 'done') isDone = true
-    else take(read, line, topicPrefix.length)
-  }
-  const [code] = (await exited) as [number | null]
-  if (code !== 0 || !isDone)
-    throw new Error(
-      `The Java reader ended with code ${code} (it is compiled on the way, which needs a whole JDK: ` +
-        `Debian: apt install openjdk-17-jdk-headless):\n${errors}`,
-    )
-  const { committed } = read
-  committed.sort(byPlace)
-  return read
-}
-
-function take(read: TopicsRead, line: Exclude<Line, { kind: 'done' }>, prefixLength: number): void {
-  if (line.kind === 'dir') {
-    read.dirs.push(text(line.path))
-    return
-  }
-  const topic = line.topic.slice(prefixLength)
-  if (line.kind === 'end') {
-    const { partition, low, end, lastStable } = line
-    read.ends.push({ topic, partition, low, end, lastStable })
-    return
-  }
-  const { partition, offset, timestampMs, key, value } = line
-  const headers: Record<string, string> = {}
-  for (const [name, bytes] of Object.entries(line.headers)) headers[text(name)] = text(bytes)
-  read.committed.push({
-    topic,
-    partition,
-    offset,
-    timestampMs,
-    key: key === null ? null : text(key),
-    value: value === null ? null : Buffer.from(value, 'base64'),
-    headers,
-  })
-}
-
-const text = (base64: string | null): string => Buffer.from(base64 ?? '', 'base64').toString()
-
-function byPlace(a: CommittedRecord, b: CommittedRecord): number {
-  if (a.topic !== b.topic) return a.topic < b.topic ? -1 : 1
-  return a.partition - b.partition || a.offset - b.offset
 }
 
 /** With several brokers each partition has copies; the one that goes furthest holds what the others hold. */

@@ -1,0 +1,104 @@
+// Topics through the Java client: java/Reader.java is compiled once, by a compiler that needs no JDK, and run.
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fetchJars, findJava, JVM_FLAGS, runJava } from '../../dev/broker/java.ts'
+import { stateDir } from '../../dev/tools.ts'
+import type { CommittedRecord, PartitionEnd } from './evidence.ts'
+
+const source = join(import.meta.dirname, 'java', 'Reader.java')
+
+type Line =
+  | { readonly kind: 'dir'; readonly path: string }
+  | ({ readonly kind: 'end' } & PartitionEnd)
+  | ({ readonly kind: 'record' } & Omit<CommittedRecord, 'value'> & {
+        readonly value: string | null
+      })
+  | { readonly kind: 'done' }
+
+export type TopicsRead = {
+  readonly committed: CommittedRecord[]
+  readonly ends: PartitionEnd[]
+  /** Where the brokers keep their segment files. */
+  readonly dirs: string[]
+}
+
+/** All topics with a prefix, up to their last stable offsets. */
+export async function readTopics(
+  brokers: readonly string[],
+  topicPrefix: string,
+): Promise<TopicsRead> {
+  const java = await findJava()
+  const classPath = `${await compiled()}:${await fetchJars('judge-libs')}`
+  const args = [...JVM_FLAGS, '-cp', classPath, 'Reader', brokers.join(','), topicPrefix]
+  const child = spawn(java, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const exited = once(child, 'close')
+  let errors = ''
+  child.stderr.on('data', (part: Buffer) => (errors = (errors + part.toString()).slice(-4_000)))
+  const read: TopicsRead = { committed: [], ends: [], dirs: [] }
+  let isDone = false
+  for await (const text of createInterface({ input: child.stdout })) {
+    const line = JSON.parse(text) as Line
+    if (line.kind === 'done') isDone = true
+    else take(read, line, topicPrefix.length)
+  }
+  const [code] = (await exited) as [number | null]
+  if (code !== 0 || !isDone) throw new Error(`The Java reader ended with code ${code}:\n${errors}`)
+  const { committed } = read
+  committed.sort(byPlace)
+  return read
+}
+
+/** Directory of the reader's class, named by its source. */
+async function compiled(): Promise<string> {
+  const hash = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 12)
+  const dir = join(stateDir, `judge-reader-${hash}`)
+  if (existsSync(dir)) return dir
+  const libs = await fetchJars('judge-libs')
+  // Compiled aside and renamed: of two processes that start at once each sees nothing or all of it.
+  const aside = mkdtempSync(`${dir}-`)
+  const compiler = 'org.eclipse.jdt.internal.compiler.batch.Main'
+  try {
+    await runJava(['-cp', libs, compiler, '-17', '-proc:none', '-d', aside, source])
+    renameSync(aside, dir)
+  } catch (error) {
+    rmSync(aside, { recursive: true, force: true })
+    if (!existsSync(dir)) throw error // otherwise another process was quicker
+  }
+  return dir
+}
+
+function take(read: TopicsRead, line: Exclude<Line, { kind: 'done' }>, prefixLength: number): void {
+  if (line.kind === 'dir') {
+    read.dirs.push(text(line.path))
+    return
+  }
+  const topic = line.topic.slice(prefixLength)
+  if (line.kind === 'end') {
+    const { partition, low, end, lastStable } = line
+    read.ends.push({ topic, partition, low, end, lastStable })
+    return
+  }
+  const { partition, offset, timestampMs, key, value } = line
+  const headers: Record<string, string> = {}
+  for (const [name, bytes] of Object.entries(line.headers)) headers[text(name)] = text(bytes)
+  read.committed.push({
+    topic,
+    partition,
+    offset,
+    timestampMs,
+    key: key === null ? null : text(key),
+    value: value === null ? null : Buffer.from(value, 'base64'),
+    headers,
+  })
+}
+
+const text = (base64: string | null): string => Buffer.from(base64 ?? '', 'base64').toString()
+
+function byPlace(a: CommittedRecord, b: CommittedRecord): number {
+  if (a.topic !== b.topic) return a.topic < b.topic ? -1 : 1
+  return a.partition - b.partition || a.offset - b.offset
+}
