@@ -7,12 +7,13 @@ import { restored } from './core/restore.ts'
 import type { Task } from './core/state.ts'
 import type { Batch } from './log/batch.ts'
 import { addOutput, addRecord, emptyBatch, flushRecords } from './log/batch.ts'
+import { caution } from './log/caution.ts'
 import { pause } from './log/clock.ts'
 import type { Deadlines } from './log/deadlines.ts'
 import { STALE_MS, deadlines } from './log/deadlines.ts'
 import type { Inbox } from './log/inbox.ts'
 import { inbox } from './log/inbox.ts'
-import { eventOf } from './log/intake.ts'
+import { condemned, eventOf } from './log/intake.ts'
 import { freeCall } from './log/limits.ts'
 import type { Pacer } from './log/pacer.ts'
 import { pacer } from './log/pacer.ts'
@@ -22,10 +23,11 @@ import { takeOver } from './log/restore.ts'
 import { statusBoard } from './log/status.ts'
 import type { Timer } from './log/timers.ts'
 import { timers } from './log/timers.ts'
+import type { TaskCalls } from './task-calls.ts'
+import { taskCalls } from './task-calls.ts'
 import type { TaskOptions } from './task-options.ts'
 import { spansRecord } from './trace/records.ts'
-import { attemptTraceparent, rootTraceparent } from './trace/spans.ts'
-import { unknownOutcome } from './unknown-outcome.ts'
+import { rootTraceparent } from './trace/spans.ts'
 
 export type Phase = 'taking-over' | 'running' | 'lost'
 
@@ -44,7 +46,8 @@ export class TaskEngine {
   #urgent: Event[] = []
   #batch: Batch = emptyBatch()
   #events = 0
-  #calls = 0
+  #calls: TaskCalls
+  #caution = caution()
   #flushing: Promise<void> | undefined
   #pacer: Pacer
   #timers: ReturnType<typeof timers>
@@ -70,6 +73,11 @@ export class TaskEngine {
           this.#urgent.push({ kind: 'timer', entity, completeness: true })
         this.#pump()
       },
+    })
+    this.#calls = taskCalls(options, (outcome) => {
+      this.#urgent.push(outcome)
+      freeCall(options.budget)
+      this.#pump()
     })
     this.#pacer = pacer({ ...options, flush: () => void this.#flush() })
     this.#status = statusBoard(options.clock, options.limits, () => this.#scheduleFlush())
@@ -113,7 +121,8 @@ export class TaskEngine {
     this.#isLeaving = true
     if (this.phase === 'running') {
       if (this.#flushing) await Promise.race([this.#flushing, pause(clock, limits.lastFlushWaitMs)])
-      if (this.#hasWork()) await Promise.race([this.#flush(), pause(clock, limits.lastFlushWaitMs)])
+      if (this.#caution.leave() || this.#hasWork())
+        await Promise.race([this.#flush(), pause(clock, limits.lastFlushWaitMs)])
     }
     await this.leave()?.close()
   }
@@ -130,7 +139,7 @@ export class TaskEngine {
   /** What is under way and what waits: for the operator and for tests. */
   load(): { calls: number; inputs: number; timers: number; isFlushing: boolean } {
     return {
-      calls: this.#calls,
+      calls: this.#calls.count(),
       inputs: this.#inbox.size(),
       timers: this.#timers.size(),
       isFlushing: this.#flushing !== undefined || this.#hasWork(),
@@ -154,9 +163,7 @@ export class TaskEngine {
     this.#confirmed?.resolve()
     this.#confirmed = undefined
     this.#options.budget.waiting.delete(this.#pump)
-    const calls = this.#calls
-    this.#calls = 0
-    freeCall(this.#options.budget, calls)
+    this.#calls.reset()
     return this.#life
   }
 
@@ -192,6 +199,7 @@ export class TaskEngine {
     this.state = back.state
     this.#flushSeq = back.flushSeq
     this.#inbox.reset(back.next)
+    this.#caution.begin(back.last, back.next)
     this.phase = 'running'
     logger('info', 'task taken over', {
       task: this.task,
@@ -224,10 +232,14 @@ export class TaskEngine {
         budget.waiting.add(this.#pump)
         break
       }
-      const record = this.#inbox.take()
+      const record = this.#inbox.peek()
       if (record) {
+        if (!this.#caution.mayTake(record)) break
+        this.#inbox.take()
         this.#batch.touched = true
-        this.#take(eventOf(record, log.tasks))
+        const isCondemned = this.#caution.isCondemned(record)
+        this.#take(isCondemned ? condemned(record) : eventOf(record, log.tasks))
+        this.#caution.taken(record, this.#inbox.size() === 0)
       }
       this.#deadlines.reached(this.#inbox.next)
     }
@@ -296,33 +308,9 @@ export class TaskEngine {
       this.#batch.afterCommit.push(call)
       return
     }
-    const { caller, clock } = this.#options
-    if (call.attachOnly && !caller.knows(call.effectKey, call.attempt)) {
-      // Nobody can say whether the effect happened, and it must not happen twice.
-      this.#urgent.push(unknownOutcome(call, clock.nowMs()))
-      return
-    }
-    this.#startCall(call)
-  }
-
-  #startCall(call: Call): void {
-    const { caller, budget, owner } = this.#options
-    const life = this.#life
-    const { entity, step, effectKey, attempt, request, timeoutMs, generation, trace } = call
-    const name = { entity, n: trace, step: step.name, generation, attempt }
-    const traceparent = attemptTraceparent(owner.application, name)
-    this.#calls += 1
-    budget.callsInFlight += 1
-    caller.call(
-      { effectKey, task: this.task, step, entity, attempt, request, timeoutMs, traceparent },
-      (outcome) => {
-        if (life !== this.#life) return
-        this.#calls -= 1
-        this.#urgent.push({ kind: 'outcome', entity, step: step.name, effectKey, outcome })
-        freeCall(budget)
-        this.#pump()
-      },
-    )
+    const unknown = this.#calls.unknown(call)
+    if (unknown) this.#urgent.push(unknown)
+    else this.#calls.start(call)
   }
 
   #hasWork(): boolean {
@@ -332,7 +320,8 @@ export class TaskEngine {
   #scheduleFlush(): void {
     if (this.phase !== 'running' || this.#flushing) return
     const { outputs, afterCommit } = this.#batch
-    const isAwaited = outputs.length > 0 || afterCommit.length > 0 || this.#status.isDue()
+    const isWaiting = this.#status.isDue() || this.#caution.isWaiting()
+    const isAwaited = outputs.length > 0 || afterCommit.length > 0 || isWaiting
     if (isAwaited || this.#hasWork()) this.#pacer.want(isAwaited || !this.#hasRoom())
   }
 
@@ -350,6 +339,7 @@ export class TaskEngine {
       next: { ...this.#inbox.next },
       writer: writer.id,
       withStateDigest: this.#options.withStateDigest ?? false,
+      caution: this.#caution.said(this.#inbox.next),
     }
     const records = flushRecords(batch, state, head)
     this.#status.changed(records)
@@ -360,8 +350,9 @@ export class TaskEngine {
         if (life !== this.#life) return
         this.#flushing = undefined
         this.#flushSeq = head.flushSeq
+        this.#caution.committed(head.caution)
         for (const key of batch.outcomes) this.#options.caller.release(key)
-        for (const call of batch.afterCommit) this.#startCall(call)
+        for (const call of batch.afterCommit) this.#calls.start(call)
         this.#pump()
       },
       (error: unknown) => this.#failed(life, writer, asLogError(error)),

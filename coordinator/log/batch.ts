@@ -56,6 +56,7 @@ export type FlushHead = {
   readonly writer: WriterId
   /** Log the hash of the whole state too (T3): costs a pass over it. */
   readonly withStateDigest: boolean
+  readonly caution: Pick<Checkpoint, 'began' | 'strikes'> & { suspect?: Checkpoint['suspect'] }
 }
 
 /** The records of one flush: changed entities, checkpoint, outputs, all in one transaction. */
@@ -67,6 +68,7 @@ export function flushRecords(batch: Batch, state: Task, head: FlushHead): NewRec
     producerId: head.writer.producerId,
     epoch: head.writer.epoch,
     journalVersion: JOURNAL_VERSION,
+    ...head.caution,
     outputs: batch.outputs.length,
     outputsDigest: outputsDigest(batch.outputs),
     ...(head.withStateDigest ? { stateDigest: stateDigest(state) } : {}),

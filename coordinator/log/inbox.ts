@@ -10,6 +10,8 @@ export type Inbox = {
   readonly next: Record<InputTopic, number>
   push(items: readonly (LogRecord | Passed)[]): void
   /** The next record that was not taken in before; positions passed on the way count as taken in. */
+  peek(): LogRecord | undefined
+  /** The same, taken in. */
   take(): LogRecord | undefined
   size(): number
   /** Next offset per input behind everything that is queued. */
@@ -28,28 +30,36 @@ export function inbox(limits: Limits): Inbox {
   let at = 0
   let isPaused = false
 
+  function drop(): void {
+    at += 1
+    if (at < COMPACT_EVERY && at < items.length) return
+    items = items.slice(at)
+    at = 0
+  }
+
+  function peek(): LogRecord | undefined {
+    for (let item = items[at]; item !== undefined; item = items[at]) {
+      const topic = item.topic as InputTopic
+      if ('next' in item) next[topic] = Math.max(next[topic], item.next)
+      // Lower ones were fetched before a seek took hold.
+      else if (item.offset >= next[topic]) return item
+      drop()
+    }
+    return undefined
+  }
+
   return {
     next,
     push(more) {
       for (const item of more) items.push(item)
     },
+    peek,
     take() {
-      for (let item = items[at]; item !== undefined; item = items[at]) {
-        at += 1
-        if (at >= COMPACT_EVERY || at === items.length) {
-          items = items.slice(at)
-          at = 0
-        }
-        const topic = item.topic as InputTopic
-        if ('next' in item) {
-          next[topic] = Math.max(next[topic], item.next)
-        } else if (item.offset >= next[topic]) {
-          // Lower ones were fetched before a seek took hold.
-          next[topic] = item.offset + 1
-          return item
-        }
-      }
-      return undefined
+      const record = peek()
+      if (!record) return undefined
+      next[record.topic as InputTopic] = record.offset + 1
+      drop()
+      return record
     },
     size: () => items.length - at,
     behind() {

@@ -57,6 +57,17 @@ export function eventOf(record: LogRecord, tasks: number): Event {
   return { kind: 'command', command: read.message, at, bytes }
 }
 
+/** Instead of the event that a record is, once it has killed its process three times. */
+export function condemned({ topic, partition, offset, key, value }: LogRecord): Event {
+  return {
+    kind: 'unreadable',
+    reason: 'KILLED_ITS_PROCESS',
+    message: 'three coordinators in a row ended with this record in hand: look at their last words',
+    at: { topic, partition, offset, key: key?.toString('utf8') ?? '' },
+    bytes: value ?? Buffer.alloc(0),
+  }
+}
+
 type Read<T> = { kind: 'ok'; message: T } | { kind: 'bad'; reason: string; message: string }
 
 function decoded<D extends DescMessage>(schema: D, value: Uint8Array): Read<MessageShape<D>> {

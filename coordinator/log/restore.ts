@@ -3,6 +3,7 @@
 // also answers whether the last flush of the older owner, or our own lost one, was committed.
 import { randomBytes } from 'node:crypto'
 import { fromBinary } from '@bufbuild/protobuf'
+import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Pipeline } from '../core/pipeline.ts'
 import type { Task } from '../core/state.ts'
@@ -16,6 +17,8 @@ export type Restored = {
   readonly state: Task
   readonly flushSeq: number
   readonly next: Record<InputTopic, number>
+  /** The last checkpoint, if there is one. */
+  readonly last: Checkpoint | undefined
 }
 
 export type Owner = {
@@ -36,19 +39,19 @@ export async function takeOver(
     const nonce = randomBytes(12).toString('hex')
     const { instance, controlAddress } = owner
     await writer.commit([ownerRecord(task, { nonce, instance, controlAddress }, writer.id)])
-    const restored = await readBack(log, task, nonce, emptyTask(owner.application, pipeline))
-    const next = await nextOffsets(log, task, restored.next)
-    return { writer, state: restored.state, flushSeq: restored.flushSeq, next }
+    const { state, last } = await readBack(log, task, nonce, emptyTask(owner.application, pipeline))
+    const next = await nextOffsets(log, task, last)
+    return { writer, state, flushSeq: last?.flushSeq ?? 0, next, last }
   } catch (error) {
     await writer.close()
     throw error
   }
 }
 
-type ReadBack = { state: Task; flushSeq: number; next: ReadonlyMap<string, number> }
+type ReadBack = { readonly state: Task; last: Checkpoint | undefined }
 
 async function readBack(log: Log, task: number, nonce: string, state: Task): Promise<ReadBack> {
-  const back: ReadBack = { state, flushSeq: 0, next: new Map() }
+  const back: ReadBack = { state, last: undefined }
   let isOurs = false
   await log.readState(task, 0, (record) => {
     isOurs = apply(back, record, nonce)
@@ -73,8 +76,7 @@ function apply(back: ReadBack, record: LogRecord, nonce: string): boolean {
         `state.v1 was written by a newer version (journal ${checkpoint.journalVersion}, this one knows ` +
           `${JOURNAL_VERSION}): start that version, or a new application id`,
       )
-    back.flushSeq = checkpoint.flushSeq
-    back.next = new Map(checkpoint.next.map(({ topic, next }) => [topic, next]))
+    back.last = checkpoint
     return false
   }
   loadState(back.state, key, record.value)
@@ -84,8 +86,9 @@ function apply(back: ReadBack, record: LogRecord, nonce: string): boolean {
 async function nextOffsets(
   log: Log,
   task: number,
-  known: ReadonlyMap<string, number>,
+  last: Checkpoint | undefined,
 ): Promise<Record<InputTopic, number>> {
+  const known = new Map(last?.next.map((at) => [at.topic, at.next]))
   const listed = await log.inputOffsets(task)
   const next = { 'images.v1': 0, 'commands.v1': 0 }
   for (const topic of INPUT_TOPICS) {

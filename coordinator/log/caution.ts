@@ -1,0 +1,110 @@
+// A record that kills its process would kill every next one too. The checkpoint remembers where an owner went on; one
+// that ended without getting past that place counts as a strike. From the second on records are taken one by one, each
+// named by a committed checkpoint first; the one in hand at the third strike is set aside unread.
+import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { InputTopic, LogRecord } from './port.ts'
+import { INPUT_TOPICS } from './port.ts'
+
+const STRIKES_ALONE = 2
+const STRIKES_OUT = 3
+/** Records taken one by one; then whatever was in hand at the last death is behind us. */
+const ALONE_RECORDS_MAX = 450
+
+type Next = Readonly<Record<InputTopic, number>>
+type Place = { readonly topic: InputTopic; readonly offset: number }
+type Said = Pick<Checkpoint, 'began' | 'strikes'> & { readonly suspect?: Checkpoint['suspect'] }
+
+export type Caution = {
+  /** A new owner goes on here, after this checkpoint. */
+  begin(last: Said | undefined, next: Next): void
+  /** Whether a record may be taken in now. False: a flush must be committed first. */
+  mayTake(record: LogRecord): boolean
+  /** The record was in hand when the process died for the third time. */
+  isCondemned(record: LogRecord): boolean
+  /** A record was taken in, and whether it was the last that waits. */
+  taken(record: LogRecord, isLast: boolean): void
+  /** The owner ends in order. True: a last flush should say so. */
+  leave(): boolean
+  /** A flush is wanted that nothing else asks for. */
+  isWaiting(): boolean
+  /** What the checkpoint of a flush says. */
+  said(next: Next): Said
+  committed(said: Said): void
+}
+
+export function caution(): Caution {
+  let began: Next | undefined
+  let strikes = 0
+  let condemned: Place | undefined
+  let wanted: Place | undefined
+  /** What committed checkpoints of this owner say: nothing yet, that it began, or the record in hand. */
+  let isKnown = false
+  let isSilent = true
+  let inHand: Place | undefined
+  let alone = 0
+
+  const isAlone = (): boolean => strikes >= STRIKES_ALONE
+
+  return {
+    begin(last, next) {
+      const before = new Map(last?.began.map((at) => [at.topic, at.next]))
+      const isStuck = INPUT_TOPICS.every((topic) => before.get(topic) === next[topic])
+      strikes = before.size === 0 ? 0 : isStuck ? (last?.strikes ?? 0) + 1 : 1
+      condemned = strikes >= STRIKES_OUT ? placeOf(last?.suspect) : undefined
+      began = { ...next }
+      wanted = undefined
+      isKnown = false
+      isSilent = true
+      inHand = undefined
+      alone = 0
+    },
+    mayTake(record) {
+      if (isKnown && (!isAlone() || isAt(inHand, record))) return true
+      isSilent = false
+      wanted = { topic: record.topic as InputTopic, offset: record.offset }
+      return false
+    },
+    isCondemned: (record) => isAt(condemned, record),
+    taken(record, isLast) {
+      inHand = undefined
+      alone += 1
+      if (isLast || alone >= ALONE_RECORDS_MAX || isAt(condemned, record)) strikes = 0
+    },
+    leave() {
+      isSilent = true
+      return isKnown
+    },
+    isWaiting: () => wanted !== undefined,
+    said(next) {
+      // Who takes no record can die of none.
+      if (isSilent) return { began: [], strikes: 0 }
+      // Record by record, so that ending at the next one is a strike as well.
+      if (isAlone() || !began) began = { ...next }
+      const from = began
+      return {
+        began: INPUT_TOPICS.map((topic) => ({ ...inputOffset, topic, next: from[topic] })),
+        strikes,
+        ...(wanted && isAlone() ? { suspect: at(wanted) } : {}),
+      }
+    },
+    committed({ began: since, suspect }) {
+      isKnown = since.length > 0
+      inHand = placeOf(suspect)
+      wanted = undefined
+    },
+  }
+}
+
+const inputOffset = { $typeName: 'wellspring.journal.v1.InputOffset' } as const
+
+function at({ topic, offset }: Place): NonNullable<Checkpoint['suspect']> {
+  return { ...inputOffset, topic, next: offset }
+}
+
+function placeOf(said: Said['suspect']): Place | undefined {
+  return said && { topic: said.topic as InputTopic, offset: said.next }
+}
+
+function isAt(place: Place | undefined, { topic, offset }: LogRecord): boolean {
+  return place?.topic === topic && place.offset === offset
+}

@@ -1,0 +1,52 @@
+// The calls that a task has under way. What began in an earlier life of the task is told to nobody.
+import type { Call, Event } from './core/event.ts'
+import { freeCall } from './log/limits.ts'
+import type { TaskOptions } from './task-options.ts'
+import { attemptTraceparent } from './trace/spans.ts'
+import { unknownOutcome } from './unknown-outcome.ts'
+
+export type TaskCalls = {
+  /** Starts a call, or attaches to it; its outcome is told once, as an event. */
+  start(call: Call): void
+  /** The outcome of a call that only attaches, if there is nothing to attach to. */
+  unknown(call: Call): Event | undefined
+  count(): number
+  /** A new life: what runs is nobody's until it is asked for again. */
+  reset(): void
+}
+
+export function taskCalls(options: TaskOptions, told: (outcome: Event) => void): TaskCalls {
+  const { caller, budget, clock, owner, task } = options
+  let life = 0
+  let calls = 0
+
+  return {
+    count: () => calls,
+    unknown(call) {
+      if (!call.attachOnly || caller.knows(call.effectKey, call.attempt)) return undefined
+      // Nobody can say whether the effect happened, and it must not happen twice.
+      return unknownOutcome(call, clock.nowMs())
+    },
+    start({ entity, step, effectKey, attempt, request, timeoutMs, generation, trace }) {
+      const born = life
+      const name = { entity, n: trace, step: step.name, generation, attempt }
+      const traceparent = attemptTraceparent(owner.application, name)
+      calls += 1
+      budget.callsInFlight += 1
+      caller.call(
+        { effectKey, task, step, entity, attempt, request, timeoutMs, traceparent },
+        (outcome) => {
+          if (born !== life) return
+          calls -= 1
+          told({ kind: 'outcome', entity, step: step.name, effectKey, outcome })
+        },
+      )
+    },
+    reset() {
+      life += 1
+      const freed = calls
+      calls = 0
+      freeCall(budget, freed)
+    },
+  }
+}
