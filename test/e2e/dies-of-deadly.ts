@@ -2,7 +2,7 @@
 export const DEADLY = 'deadly-to-decode-µ' // plain ASCII is decoded without TextDecoder
 
 globalThis.TextDecoder = class extends TextDecoder {
-  override decode(...bytes: Parameters<TextDecoder['decode']>): string {
+  override decode(...bytes: Parameters<InstanceType<typeof TextDecoder>['decode']>): string {
     const text = super.decode(...bytes)
     if (text.includes(DEADLY)) process.kill(process.pid, 'SIGKILL')
     return text
