@@ -84,7 +84,9 @@ function needsBroker([program, ...rest]) {
   if (process.env.KAFKA_BROKERS || process.env.WELLSPRING_TEST_BROKERS) return false
   if (rest.includes('--help')) return false
   if (program === 'dev/check.ts') return !rest.includes('--fast')
-  return ['dev/start.ts', 'test/run.ts', 'test/bench/bench.ts'].includes(program)
+  return ['dev/start.ts', 'test/run.ts', 'test/bench/bench.ts', 'test/faults/faults.ts'].includes(
+    program,
+  )
 }
 
 function checkJava() {

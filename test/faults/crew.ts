@@ -1,0 +1,170 @@
+// The coordinators of a run: real processes, started again when they die, as a supervisor would; killed, stopped,
+// told to die at a point or to step their clock.
+import type { ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createWriteStream, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { root } from '../../dev/tools.ts'
+import type { Control } from './points.ts'
+
+const limits = { restartMs: 300, stopMs: 10_000 } as const
+
+/** What became of the processes, by this process's clock. */
+export type CrewEvent =
+  | {
+      readonly kind: 'started' | 'killed' | 'terminated'
+      readonly atMs: number
+      readonly name: string
+    }
+  | { readonly kind: 'ended'; readonly atMs: number; readonly name: string; readonly how: string }
+  | { readonly kind: 'owner'; readonly atMs: number; readonly name: string; readonly task: number }
+
+export type Crew = {
+  readonly events: readonly CrewEvent[]
+  /** Names of all that ever ran. */
+  names(): readonly string[]
+  /** Keeps one running from now on. */
+  start(name: string): void
+  /** SIGTERM, and not again until start(). Resolves when it is gone. */
+  stop(name: string): Promise<void>
+  /** undefined: it does not run at this moment. */
+  pid(name: string): number | undefined
+  kill(name: string): boolean
+  control(name: string, change: Control): void
+  /** Process ids that must not outlive us. */
+  pids(): number[]
+  close(): Promise<void>
+}
+
+export type CrewOptions = {
+  readonly dir: string
+  readonly env: Readonly<Record<string, string>>
+  /** Told whenever a process id changed. */
+  readonly onChange: () => void
+}
+
+type Member = {
+  readonly name: string
+  isWanted: boolean
+  control: Control
+  child: ChildProcess | undefined
+  running: Promise<void> | undefined
+}
+
+export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
+  const members = new Map<string, Member>()
+  const events: CrewEvent[] = []
+  const controlFile = (name: string): string => join(dir, `${name}.control.json`)
+
+  function note(kind: 'started' | 'killed' | 'terminated', name: string): void {
+    events.push({ kind, name, atMs: Date.now() })
+  }
+
+  /** In one step: the process reads it at any moment. */
+  function write({ name, control }: Member): void {
+    writeFileSync(`${controlFile(name)}.new`, JSON.stringify(control))
+    renameSync(`${controlFile(name)}.new`, controlFile(name))
+  }
+
+  async function keep(member: Member): Promise<void> {
+    const { name } = member
+    while (member.isWanted) {
+      const child = launch(name)
+      member.child = child
+      note('started', name)
+      onChange()
+      const how = await endOf(child)
+      member.child = undefined
+      events.push({ kind: 'ended', name, atMs: Date.now(), how })
+      onChange()
+      // A point is for one life.
+      const { killAt: _, ...rest } = member.control
+      member.control = rest
+      write(member)
+      if (member.isWanted) await sleep(limits.restartMs)
+    }
+  }
+
+  function launch(name: string): ChildProcess {
+    const args = ['--import', join(root, 'test/faults/points.ts'), 'coordinator/main.ts']
+    const child = spawn(process.execPath, args, {
+      cwd: root,
+      detached: true,
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: {
+        ...process.env,
+        ...env,
+        WELLSPRING_INSTANCE: name,
+        FAULTS_CONTROL: controlFile(name),
+        FAULTS_HITS: join(dir, 'hits.txt'),
+      },
+    })
+    const file = createWriteStream(join(dir, `${name}.log`), { flags: 'a' })
+    child.once('close', () => file.end())
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      file.write(`${line}\n`)
+      if (!line.includes('"task taken over"')) return
+      const { task } = JSON.parse(line) as { task: number }
+      events.push({ kind: 'owner', name, task, atMs: Date.now() })
+    })
+    return child
+  }
+
+  return {
+    events,
+    names: () => [...members.keys()],
+    start(name) {
+      const member = members.get(name) ?? {
+        name,
+        isWanted: false,
+        control: {},
+        child: undefined,
+        running: undefined,
+      }
+      members.set(name, member)
+      if (member.isWanted) return
+      member.isWanted = true
+      write(member)
+      // One that was told to stop may still be on its way out.
+      const before = member.running ?? Promise.resolve()
+      member.running = before.then(() => keep(member))
+    },
+    async stop(name) {
+      const member = members.get(name)
+      if (!member) return
+      member.isWanted = false
+      if (member.child) note('terminated', name)
+      member.child?.kill('SIGTERM')
+      member.child?.kill('SIGCONT')
+      const child = member.child
+      const late = setTimeout(() => child?.kill('SIGKILL'), limits.stopMs)
+      await member.running
+      clearTimeout(late)
+    },
+    pid: (name) => members.get(name)?.child?.pid,
+    kill(name) {
+      const child = members.get(name)?.child
+      if (!child) return false
+      note('killed', name)
+      return child.kill('SIGKILL')
+    },
+    control(name, change) {
+      const member = members.get(name)
+      if (!member) return
+      member.control = { ...member.control, ...change }
+      write(member)
+    },
+    pids: () => [...members.values()].flatMap(({ child }) => child?.pid ?? []),
+    async close() {
+      await Promise.all([...members.keys()].map((name) => this.stop(name)))
+    },
+  }
+}
+
+async function endOf(child: ChildProcess): Promise<string> {
+  const [code, signal] = (await once(child, 'exit')) as [number | null, string | null]
+  return signal ?? `exit code ${code}`
+}

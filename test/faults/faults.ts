@@ -1,0 +1,85 @@
+// npm run faults -- [--seed N] [--minutes M] [--coordinators 3] [--no-broker-kills]: real processes under faults drawn from the seed.
+// Exit code 1 on any complaint; the seed replays the schedule.
+import { parseArgs } from 'node:util'
+import { invariants } from './checks/all.ts'
+import { figuresOf } from './figures.ts'
+import { echoChain, echoLevels } from './pipelines.ts'
+import { POINTS } from './points.ts'
+import type { RunResult } from './run.ts'
+import { run } from './run.ts'
+import { pointsLeftOut } from './schedule.ts'
+
+const SESSION_TIMEOUT_MS = 6_000
+/** Every flush digests the whole state, which only short runs bear. */
+const DIGESTS_MINUTES_MAX = 3
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    minutes: { type: 'string', default: '5' },
+    coordinators: { type: 'string', default: '3' },
+    brokers: { type: 'string', default: '1' },
+    tasks: { type: 'string', default: '6' },
+    rate: { type: 'string', default: '32' },
+    'no-broker-kills': { type: 'boolean', default: false },
+    pipeline: { type: 'string', default: 'echo-levels.ts' },
+  },
+})
+if (values.brokers !== '1') {
+  console.error('--brokers: only 1 so far')
+  process.exit(2)
+}
+const seed = Number(values.seed ?? Math.floor(Math.random() * 1_000_000))
+const minutes = Number(values.minutes)
+const coordinators = Number(values.coordinators)
+console.log(`seed ${seed}: ${minutes} min, ${coordinators} coordinators`)
+const result = await run({
+  seed,
+  minutes,
+  coordinators,
+  pipeline: values.pipeline,
+  tasks: Number(values.tasks),
+  imagesPerSecond: Number(values.rate),
+  sessionTimeoutMs: SESSION_TIMEOUT_MS,
+  judged: values.pipeline === 'echo-chain.ts' ? echoChain : echoLevels,
+  withBrokerKills: !values['no-broker-kills'],
+  withDigests: minutes <= DIGESTS_MINUTES_MAX,
+  say: (line) => console.log(line),
+})
+print(result)
+process.exit(result.complaints.length > 0 ? 1 : 0)
+
+function print({ injected, hits, report, complaints, restMs, ...rest }: RunResult): void {
+  console.log('\ninjected')
+  const kinds = Map.groupBy(injected, ({ fault }) => fault.kind)
+  for (const [kind, all] of kinds) {
+    const missed = all.filter(({ hit }) => !hit).length
+    console.log(`  ${kind.padEnd(14)} ${all.length}${missed > 0 ? ` (${missed} hit nobody)` : ''}`)
+  }
+  console.log('points hit')
+  for (const point of POINTS) console.log(`  ${point.padEnd(24)} ${hits.get(point) ?? 0}`)
+  const never = POINTS.filter((point) => !hits.has(point))
+  if (never.length > 0)
+    console.log(
+      `  never: ${never.join(' ')} (${pointsLeftOut(injected).length} were not in the schedule)`,
+    )
+  console.log('invariants')
+  for (const { name, title } of invariants) {
+    const all = rest.verdicts.get(name) ?? []
+    const word = all.length === 0 ? 'ok' : `${all.length} complaints`
+    console.log(`  ${name.padEnd(6)} ${title.padEnd(52)} ${word}`)
+  }
+  console.log('figures')
+  for (const line of figuresOf({ injected, hits, report, complaints, restMs, ...rest }))
+    console.log(`  ${line}`)
+  console.log(complaints.length === 0 ? 'no complaint' : `${complaints.length} complaints`)
+  for (const complaint of complaints.slice(0, 40)) console.log(`  ${complaint}`)
+  if (complaints.length > 0) {
+    const { 'no-broker-kills': spared } = values
+    const asked = Object.entries({ minutes, coordinators }).map(
+      ([name, value]) => `--${name} ${value}`,
+    )
+    if (spared) asked.push('--no-broker-kills')
+    console.log(`again: npm run faults -- --seed ${seed} ${asked.join(' ')}`)
+  }
+}

@@ -1,0 +1,259 @@
+// What goes wrong when, drawn from a seed: the same seed is the same list. Pure; run.ts carries it out.
+import { isOfFlush, POINTS } from './points.ts'
+
+const HOUR_MS = 3_600_000
+
+/** Ways of an answer to be wrong; the service that lies takes them from its mode file. */
+export const LIES = [
+  'hang',
+  'slow',
+  'late',
+  'refuse',
+  'unavailable',
+  'garbage',
+  'empty',
+  'short',
+] as const
+export type Lie = (typeof LIES)[number]
+
+/** Records on the inputs that nobody can take in. */
+export const POISONS = [
+  'undecodable',
+  'undecodable-command',
+  'wrong-type',
+  'newer-version',
+  'too-large',
+  'empty-key',
+  'no-key',
+  'tombstone',
+  'tombstone-command',
+  'wrong-partition',
+  'invalid-identity',
+] as const
+export type Poison = (typeof POISONS)[number]
+
+/** Requests of which one is lost, or its response. */
+export const LOSABLE = [
+  'EndTxn',
+  'Produce',
+  'AddPartitionsToTxn',
+  'InitProducerId',
+  'JoinGroup',
+  'SyncGroup',
+  'Heartbeat',
+  'Fetch',
+] as const
+
+export const WEATHERS = ['cut', 'stall', 'delay', 'throttle'] as const
+
+export type Fault =
+  | { readonly kind: 'kill'; readonly coordinator: number }
+  /** kill -9 at the n-th time that the point comes by. */
+  | {
+      readonly kind: 'point'
+      readonly coordinator: number
+      readonly point: string
+      readonly nth: number
+    }
+  /** SIGSTOP, and SIGCONT when others have had its tasks. */
+  | { readonly kind: 'zombie'; readonly coordinator: number; readonly forMs: number }
+  /** SIGTERM, and started again. */
+  | { readonly kind: 'hand-over'; readonly coordinator: number }
+  | {
+      readonly kind: 'clock'
+      readonly coordinator: number
+      readonly shiftMs: number
+      forMs: number
+    }
+  /** One coordinator fewer, or one more, for a while. */
+  | { readonly kind: 'scale-in'; readonly coordinator: number; readonly forMs: number }
+  | { readonly kind: 'scale-out'; readonly forMs: number }
+  | { readonly kind: 'broker-kill'; readonly downMs: number }
+  | { readonly kind: 'service-kill'; readonly service: number; readonly downMs: number }
+  | { readonly kind: 'service-stop'; readonly service: number; readonly forMs: number }
+  | { readonly kind: 'lie'; readonly lie: Lie; readonly forMs: number }
+  | { readonly kind: 'poison'; readonly poison: Poison }
+  /** By the proxy between a coordinator and the broker. */
+  | {
+      readonly kind: 'lose'
+      readonly coordinator: number
+      readonly api: (typeof LOSABLE)[number]
+      readonly lost: 'request' | 'response'
+      readonly connection: 'cut' | 'silent'
+      readonly forMs: number
+    }
+  | {
+      readonly kind: 'network'
+      readonly coordinator: number
+      readonly weather: (typeof WEATHERS)[number]
+      readonly forMs: number
+    }
+
+export type Planned = { readonly atMs: number; readonly fault: Fault }
+
+export type ScheduleOptions = {
+  readonly seed: number
+  readonly minutes: number
+  readonly coordinators: number
+  readonly sessionTimeoutMs: number
+  /** Also kill -9 of the broker. */
+  readonly withBrokerKills: boolean
+}
+
+const limits = {
+  /** Everything runs undisturbed at first. */
+  firstMs: 4_000,
+  /** Between two faults that move tasks: a short run crowds them, a long one lets a take-over end in between. */
+  crowdedMs: 5_000,
+  spacedMs: 9_000,
+  crowdedMinutes: 5,
+  /** Between two that do not. */
+  lightMs: 2_500,
+  brokerDownMs: 3_000,
+  lieMs: 5_000,
+  loseWithinMs: 8_000,
+} as const
+
+export function schedule(options: ScheduleOptions): readonly Planned[] {
+  const endMs = options.minutes * 60_000
+  const gapMs = options.minutes < limits.crowdedMinutes ? limits.crowdedMs : limits.spacedMs
+  const dice = diceOf(options.seed)
+  const heavy = every(dice, { gapMs, endMs }, heavyFaults(dice, options))
+  const light = every(dice, { gapMs: limits.lightMs, endMs }, lightFaults(dice, options))
+  return [...heavy, ...light].toSorted((a, b) => a.atMs - b.atMs)
+}
+
+/** Points of the table that a schedule leaves out, because the run is too short for all. */
+export function pointsLeftOut(planned: readonly Planned[]): string[] {
+  const chosen = new Set(planned.map(({ fault }) => (fault.kind === 'point' ? fault.point : '')))
+  return POINTS.filter((point) => !chosen.has(point))
+}
+
+/** Uniform in [0, 1), the same for the same seed (mulberry32). */
+export function diceOf(seed: number): () => number {
+  let at = seed >>> 0
+  return () => {
+    at = (at + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(at ^ (at >>> 15), at | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
+
+function every(
+  dice: () => number,
+  { gapMs, endMs }: { readonly gapMs: number; readonly endMs: number },
+  faults: Iterator<Fault, never>,
+): Planned[] {
+  const planned: Planned[] = []
+  for (let slotMs: number = limits.firstMs; slotMs < endMs; slotMs += gapMs)
+    planned.push({
+      atMs: Math.round(slotMs + dice() * gapMs * 0.4),
+      fault: faults.next().value,
+    })
+  return planned
+}
+
+/** Every other one is a point of the table, each once before any comes again. */
+function* heavyFaults(
+  dice: () => number,
+  { coordinators, sessionTimeoutMs, withBrokerKills }: ScheduleOptions,
+): Generator<Fault, never> {
+  const points = deck(dice, POINTS)
+  const others = deck(dice, [
+    'kill',
+    'kill',
+    'zombie',
+    'hand-over',
+    withBrokerKills ? 'broker-kill' : 'zombie',
+    'clock',
+    'scale-in',
+    'scale-out',
+  ] as const)
+  const anyone = (): number => Math.floor(dice() * coordinators)
+  const between = (lowMs: number, highMs: number): number =>
+    Math.round(lowMs + dice() * (highMs - lowMs))
+  for (;;) {
+    const point = points.next().value
+    const nth = 1 + Math.floor(dice() * (isOfFlush(point) ? 8 : 2))
+    yield { kind: 'point', coordinator: anyone(), point, nth }
+    const kind = others.next().value
+    switch (kind) {
+      case 'kill':
+      case 'hand-over':
+        yield { kind, coordinator: anyone() }
+        break
+      case 'zombie':
+        yield {
+          kind,
+          coordinator: anyone(),
+          forMs: sessionTimeoutMs + between(1_500, 4_000),
+        }
+        break
+      case 'clock':
+        yield {
+          kind,
+          coordinator: anyone(),
+          shiftMs: dice() < 0.5 ? HOUR_MS : -HOUR_MS,
+          forMs: between(8_000, 15_000),
+        }
+        break
+      case 'scale-in':
+        yield { kind, coordinator: anyone(), forMs: between(6_000, 12_000) }
+        break
+      case 'scale-out':
+        yield { kind, forMs: between(8_000, 16_000) }
+        break
+      case 'broker-kill':
+        yield { kind, downMs: between(0, limits.brokerDownMs) }
+        break
+    }
+  }
+}
+
+function* lightFaults(
+  dice: () => number,
+  { coordinators }: ScheduleOptions,
+): Generator<Fault, never> {
+  const anyone = (): number => Math.floor(dice() * coordinators)
+  const lies = deck(dice, LIES)
+  const poisons = deck(dice, POISONS)
+  const losable = deck(dice, LOSABLE)
+  const weathers = deck(dice, WEATHERS)
+  const kinds = deck(dice, [
+    'lie',
+    'lie',
+    'poison',
+    'poison',
+    'service',
+    'lose',
+    'lose',
+    'lose',
+    'network',
+  ] as const)
+  for (;;) {
+    const forMs = Math.round(limits.lieMs * (0.4 + dice() * 0.6))
+    const service = Math.floor(dice() * 2)
+    const kind = kinds.next().value
+    if (kind === 'lie') yield { kind, lie: lies.next().value, forMs }
+    else if (kind === 'poison') yield { kind, poison: poisons.next().value }
+    else if (kind === 'lose') {
+      const lost = dice() < 0.7 ? 'response' : 'request'
+      const connection = dice() < 0.7 ? 'cut' : 'silent'
+      const api = losable.next().value
+      yield { kind, coordinator: anyone(), api, lost, connection, forMs: limits.loseWithinMs }
+    } else if (kind === 'network')
+      yield { kind, coordinator: anyone(), weather: weathers.next().value, forMs }
+    else if (dice() < 0.5) yield { kind: 'service-kill', service, downMs: Math.round(forMs / 4) }
+    else yield { kind: 'service-stop', service, forMs }
+  }
+}
+
+/** All cards in a drawn order, again and again. */
+function* deck<T>(dice: () => number, cards: readonly T[]): Generator<T, never> {
+  for (;;)
+    yield* cards
+      .map((card) => ({ card, at: dice() }))
+      .toSorted((a, b) => a.at - b.at)
+      .map(({ card }) => card)
+}
