@@ -1,20 +1,23 @@
 // The consumer group: which tasks are ours, and their input records in order. Every rule here answers a trap of
 // kafkajs: a rebalance forgets positions, a restart forgets pauses, a generation is not told.
 import type { Batch, Consumer, ConsumerGroupJoinEvent, Kafka } from 'kafkajs'
+import type { Logger } from '../logger.ts'
 import { addressesIn, taskAssigner } from './assigner.ts'
 import { bounded } from './connection.ts'
 import { toLogRecord } from './fetch.ts'
 import { memberships, reports } from './patches.ts'
 import { INPUT_TOPICS, LogError } from './port.ts'
 import type { GroupListener, InputTopic, Positions } from './port.ts'
+import type { Watchdog } from './watchdog.ts'
+import { startWatchdog } from './watchdog.ts'
 
 const limits = {
   heartbeatMs: 1_000,
   fetchWaitMs: 250,
   partitionBytesMax: 256 * 1024,
   rebalanceMinMs: 10_000,
-  silentTicksMax: 12,
-  tickMs: 5_000,
+  /** Longer than any rebalance, and than a request takes to time out and be sent again. */
+  silentMs: 45_000,
   closeMs: 5_000,
 } as const
 
@@ -24,6 +27,11 @@ export type GroupOptions = {
   readonly tasks: number
   readonly controlAddress: string
   readonly sessionTimeoutMs: number
+  /** Asks the broker past the consumer; rejects when it cannot be reached. */
+  readonly probe: () => Promise<unknown>
+  readonly logger: Logger
+  /** A consumer that hears nothing for twice as long, from a broker that answers, has died. Default 45 s. */
+  readonly silentMs?: number
 }
 
 type Membership = {
@@ -44,7 +52,7 @@ export class Group {
   #reading = new Set<number>()
   /** Next offset of each `topic/task` being read. */
   #positions = new Map<string, number>()
-  #watchdog: NodeJS.Timeout | undefined
+  #watchdog: Watchdog | undefined
   #isClosed = false
 
   constructor(kafka: Kafka, options: GroupOptions, listener: GroupListener) {
@@ -102,7 +110,7 @@ export class Group {
   /** Leaves the group; takes 5 s at most. */
   async close(): Promise<void> {
     this.#isClosed = true
-    clearInterval(this.#watchdog)
+    this.#watchdog?.close()
     reports.off('heartbeat', this.#onHeartbeat)
     reports.off('outOfRange', this.#onOutOfRange)
     await bounded(this.#consumer.disconnect(), limits.closeMs)
@@ -111,14 +119,13 @@ export class Group {
 
   #listen(): void {
     const consumer = this.#consumer
-    // A consumer that has gone quiet without a word (K15). Ticks, not time: a stopped process is not silent.
-    let silentTicks = 0
-    this.#watchdog = setInterval(() => {
-      silentTicks += 1
-      if (silentTicks !== limits.silentTicksMax) return
-      this.#crash(new LogError('fatal', 'The consumer has neither fetched nor failed for a minute'))
-    }, limits.tickMs).unref()
-    consumer.on('consumer.fetch', () => void (silentTicks = 0))
+    const { probe, logger, silentMs = limits.silentMs } = this.#options
+    this.#watchdog = startWatchdog({
+      silentMs,
+      probe,
+      logger,
+      silent: (error) => this.#crash(error),
+    })
     consumer.on('consumer.group_join', (event) => this.#guarded(() => this.#joined(event)))
     consumer.on('consumer.end_batch_process', ({ payload }) =>
       this.#guarded(() => {
@@ -129,7 +136,6 @@ export class Group {
       }),
     )
     consumer.on('consumer.crash', ({ payload }) => {
-      silentTicks = 0
       if (!payload.restart) this.#crash(payload.error)
     })
     reports.on('heartbeat', this.#onHeartbeat)
@@ -137,6 +143,7 @@ export class Group {
   }
 
   #joined({ payload }: ConsumerGroupJoinEvent): void {
+    this.#watchdog?.alive()
     const { memberId } = payload
     const tasks = ownedTasks(payload.memberAssignment, this.#topics)
     const membership = memberships.get(memberId)
@@ -193,6 +200,8 @@ export class Group {
 
   #onHeartbeat = (memberId: string, sentAtMs: number): void => {
     if (memberId !== this.#current.memberId || this.#isClosed) return
+    // kafkajs sends heartbeats from its fetch loop and nowhere else: one that was answered says that it turns.
+    this.#watchdog?.alive()
     this.#guarded(() => this.#listener.confirmed(sentAtMs))
   }
 

@@ -23,6 +23,8 @@ export type KafkaLogOptions = {
   /** How long a silent member keeps its tasks; the broker allows 6 s and more unless told otherwise. */
   readonly sessionTimeoutMs: number
   readonly logger: Logger
+  /** When a consumer that hears nothing counts as dead; see group.ts. */
+  readonly silentMs?: number
 }
 
 /** Opens the log. Topics must exist (createTopics). Moments given to `confirmed` are of performance.now(). */
@@ -46,7 +48,8 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
     async join(listener: GroupListener) {
       if (group !== undefined) throw new LogError('fatal', 'This log has joined its group already')
       await checkTopics(reader, options)
-      group = new Group(kafka, { ...options, groupId: `${application}-plate` }, listener)
+      const probe = (): Promise<unknown> => reader.offsets('images.v1', [0])
+      group = new Group(kafka, { ...options, groupId: `${application}-plate`, probe }, listener)
       try {
         await group.join()
       } catch (error) {
