@@ -10,6 +10,8 @@ import { placeName, transactions } from './transactions.ts'
 export type Flush = {
   readonly checkpoint: Checkpoint
   readonly task: number
+  /** Where its transaction begins in state.v1. */
+  readonly offset: number
   /** What its transaction put on the other topics. */
   readonly outputs: readonly CommittedRecord[]
 }
@@ -77,6 +79,7 @@ function join(
     all.push({
       checkpoint,
       task: transaction.partition,
+      offset: transaction.firstOffset,
       outputs: parts.flatMap(({ records }) => records),
     })
   }

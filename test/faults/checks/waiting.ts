@@ -49,9 +49,7 @@ function readBeforeClose(evidence: Evidence): ReadonlyMap<string, number> {
   const next = new Map<string, number>()
   for (const flushesOfTask of Map.groupBy(flushes(evidence), ({ task }) => task).values()) {
     let before: Flush | undefined
-    for (const flush of flushesOfTask.toSorted(
-      (a, b) => a.checkpoint.flushSeq - b.checkpoint.flushSeq,
-    )) {
+    for (const flush of flushesOfTask.toSorted((a, b) => a.offset - b.offset)) {
       const at = before?.checkpoint.next.find(({ topic }) => topic === 'images.v1')?.next ?? 0
       for (const record of flush.outputs)
         if (record.topic === 'results.v1') next.set(placeOf(record), at)
