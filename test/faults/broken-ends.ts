@@ -15,6 +15,7 @@ import {
   keyOf,
   plate,
   plateEvent,
+  refusal,
   resultOf,
   site,
   sites,
@@ -78,6 +79,16 @@ export const brokenEnds: readonly Broken[] = [
     how: 'an unreadable input is dropped',
     says: /images.v1\/0@3 cannot be taken in, and has 0 dead letters/,
     story: (story) => void flushAt(story, at.LETTERS).outputs.pop(),
+  },
+  {
+    rule: 'I1',
+    how: 'a good image is refused',
+    says: /images.v1\/0@4 is .*w1, a good image, and was refused/,
+    story: (story) => {
+      announceLate(story, 1_005_000, 5)
+      story.inputs[5] = announcement('w1', 1_005_000)
+      flushAt(story, at.LETTERS).outputs.push(refusal(4))
+    },
   },
   {
     rule: 'I2',

@@ -256,10 +256,10 @@ export function deadLetter(attempts = 1, suffix = ''): Written {
   })
 }
 
-function refusal(): Written {
-  const origin = { topic: 'images.v1', partition: 0, offset: 3 }
+export function refusal(offset = 3): Written {
+  const origin = { topic: 'images.v1', partition: 0, offset }
   const message = create(DeadLetterSchema, { pipeline, origin })
-  return written('dead-letters.v1', 'images.v1/0/3', DeadLetterSchema.typeName, {
+  return written('dead-letters.v1', `images.v1/0/${offset}`, DeadLetterSchema.typeName, {
     value: toBinary(DeadLetterSchema, message),
   })
 }

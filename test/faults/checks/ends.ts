@@ -2,9 +2,9 @@
 import type { CommittedRecord, Evidence } from '../evidence.ts'
 import { once, planned, stepsAt, upwards } from './names.ts'
 import {
+  announcements,
   closes,
   deadLetters,
-  images,
   latestCloses,
   placeOf,
   plateEvents,
@@ -172,21 +172,29 @@ function platesTold(evidence: Evidence): string[] {
   return complaints
 }
 
-/** Input records that were made to be refused end in one dead letter each; readable images are not forgotten. */
+/** What cannot be taken in ends in one dead letter, and a good image of a plan in none. */
 function refusedOnce(evidence: Evidence): string[] {
   const letters = new Map<string, number>()
   for (const { message } of deadLetters(evidence)) {
     if (!message.origin) continue
-    const name = `${message.origin.topic}/${message.origin.partition}@${message.origin.offset}`
-    letters.set(name, (letters.get(name) ?? 0) + 1)
+    const place = placeOf(message.origin)
+    letters.set(place, (letters.get(place) ?? 0) + 1)
   }
-  const announced = new Set(images(evidence).map(({ record }) => placeOf(record)))
+  const readable = new Set(announcements(evidence).map(({ record }) => placeOf(record)))
   const poisoned = new Set(evidence.circumstances.poisoned.map(placeOf))
   for (const record of evidence.committed)
-    if (record.topic === 'images.v1' && !announced.has(placeOf(record)))
+    if (record.topic === 'images.v1' && !readable.has(placeOf(record)))
       poisoned.add(placeOf(record))
-  return [...poisoned].flatMap((place) => {
+  const refused = [...poisoned].flatMap((place) => {
     const count = letters.get(place) ?? 0
     return count === 1 ? [] : [`${place} cannot be taken in, and has ${count} dead letters`]
   })
+  const innocent = announcements(evidence).flatMap(({ record, entity }) => {
+    const place = placeOf(record)
+    const isGood = planned(evidence).has(entity) && !poisoned.has(place)
+    return isGood && letters.has(place)
+      ? [`${place} is ${entity}, a good image, and was refused`]
+      : []
+  })
+  return [...refused, ...innocent]
 }

@@ -31,20 +31,22 @@ export const plateEvents = once((evidence) =>
   decoded(evidence, 'plate-events.v1', PlateEventSchema).filter(isOurs(evidence)),
 )
 
-/** Announcements that can be read and were not refused. */
-export const images = once((evidence) => {
-  const refused = new Set(
-    deadLetters(evidence).flatMap(({ message: { origin } }) =>
-      origin?.topic === 'images.v1' ? [`${origin.partition}/${origin.offset}`] : [],
-    ),
-  )
-  return evidence.committed.flatMap((record) => {
-    if (record.topic !== 'images.v1' || refused.has(`${record.partition}/${record.offset}`))
-      return []
-    const message = tryDecode(ImageAcquiredSchema, record)
+/** Announcements that can be read, refused or not. */
+export const announcements = once((evidence) =>
+  evidence.committed.flatMap((record) => {
+    const message =
+      record.topic === 'images.v1' ? tryDecode(ImageAcquiredSchema, record) : undefined
     const entity = message && imageKey(message)
     return entity === undefined ? [] : [{ record, entity, sha256: message?.artifact?.sha256 ?? '' }]
-  })
+  }),
+)
+
+/** Announcements that were taken in. */
+export const images = once((evidence) => {
+  const refused = new Set(
+    deadLetters(evidence).flatMap(({ message: { origin } }) => (origin ? [placeOf(origin)] : [])),
+  )
+  return announcements(evidence).filter(({ record }) => !refused.has(placeOf(record)))
 })
 
 /** state.v1, partition by partition. */
