@@ -14,7 +14,7 @@ import { heatMap, timePointOf } from './heatmap.ts'
 import { jsonOf } from './json.ts'
 import type { Format, Look } from './output.ts'
 import { lookOf, say, showList, showOne, table } from './output.ts'
-import { closedWord, verdictWord } from './states.ts'
+import { plateWord, verdictWord } from './states.ts'
 import { explain, explainText, quoted } from './why.ts'
 
 type Flags = WhereFlags & { readonly output: Format }
@@ -48,7 +48,7 @@ export function platesText(found: readonly EntityStatus[]): string {
       status.failed,
       status.missing,
       status.parked,
-      closedWord(status.closedBy),
+      plateWord(status),
       verdictWord(status.verdict),
     ]),
   ])
@@ -68,7 +68,7 @@ export function plateText(found: GetPlateResponse, look: Look, timePoint?: numbe
   const time = timePoint ?? times[0] ?? 0
   const shown = wells.filter((view) => timePointOf(view) === time)
   const lines = [
-    `${status?.entity ?? ''}  ${status ? closedWord(status.closedBy) : ''}${status?.revision ? `, revision ${status.revision}` : ''}`,
+    `${status?.entity ?? ''}  ${status ? plateWord(status) : ''}${status?.revision ? `, revision ${status.revision}` : ''}`,
   ]
   if (status) lines.push(countsText(status))
   if (times.length > 1)

@@ -1,5 +1,6 @@
 // A word, a glyph and a colour for every state and verdict; the word and the glyph are enough without the colour.
 import { ErrorClass, ErrorClassSchema } from '#proto/wellspring/contract/v1/errors_pb.ts'
+import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
 import {
   ClosedBy,
   ClosedBySchema,
@@ -23,6 +24,7 @@ const LATE: Sign = { glyph: '◌', ascii: 'o', colour: 'blue' }
 const STATES: Readonly<Record<string, Sign>> = {
   DONE: GOOD,
   CLOSED: GOOD,
+  RETIRED: GOOD,
   PARKED: BAD,
   BACKOFF: RETRY,
   RUNNING: RETRY,
@@ -58,6 +60,11 @@ export function verdictWord(verdict: Verdict): string {
 export function closedWord(closedBy: ClosedBy): string {
   if (closedBy === ClosedBy.UNSPECIFIED) return 'open'
   return `closed by ${word(ClosedBySchema, closedBy, 'CLOSED_BY_').toLowerCase()}`
+}
+
+/** The same of a plate, and whether it is retired. */
+export function plateWord({ closedBy, retiredAt }: EntityStatus): string {
+  return `${closedWord(closedBy)}${retiredAt ? ', retired' : ''}`
 }
 
 export function classWord(errorClass: ErrorClass): string {

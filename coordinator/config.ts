@@ -1,6 +1,7 @@
 // Settings from the environment, or every mistake in one message.
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
+import { limits } from './log/limits.ts'
 
 export type Config = {
   readonly brokers: readonly string[]
@@ -23,6 +24,8 @@ export type Config = {
   readonly callsInFlightMax: number
   /** Log the state's hash with every flush: for judges, and costs a pass over the state each time. */
   readonly withStateDigest: boolean
+  /** How long a finished plate is kept before it is retired. */
+  readonly retireAfterMs: number
 }
 
 const DEFAULT_PIPELINE = new URL('./pipelines/screening.ts', import.meta.url).pathname
@@ -58,6 +61,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     roots: [...list(env['WELLSPRING_ROOTS'], ':'), ...list(env['WELLSPRING_STORE'], ':')],
     callsInFlightMax: number('WELLSPRING_CALLS_IN_FLIGHT_MAX', 10_000, 1),
     withStateDigest: number('WELLSPRING_STATE_DIGEST', 0, 0) > 0,
+    retireAfterMs: number('WELLSPRING_RETIRE_AFTER_MS', limits.retireAfterMs, 0),
   }
   if (wrong.length > 0) throw new Error(`The coordinator cannot start:\n  ${wrong.join('\n  ')}`)
   return config

@@ -72,7 +72,11 @@ async function main(): Promise<void> {
     },
     clock,
     random: Math.random,
-    limits: { ...limits, callsInFlightMax: config.callsInFlightMax },
+    limits: {
+      ...limits,
+      callsInFlightMax: config.callsInFlightMax,
+      retireAfterMs: config.retireAfterMs,
+    },
     withStateDigest: config.withStateDigest,
     logger,
     fatal,

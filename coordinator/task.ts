@@ -2,11 +2,12 @@
 // under way beside it. Invariants T1-T6 are those of coordinator/README.md.
 import { decide } from './core/decide.ts'
 import type { Call, Effect, Event } from './core/event.ts'
-import { dueOf } from './core/levels.ts'
+import { deadlineOf } from './core/due.ts'
 import { restored } from './core/restore.ts'
 import type { Task } from './core/state.ts'
+import { changesOf, emptyTask } from './core/state.ts'
 import type { Batch } from './log/batch.ts'
-import { addOutput, addRecord, emptyBatch, flushRecords } from './log/batch.ts'
+import { addOutput, addRecord, emptyBatch, flushRecords, hasRoom } from './log/batch.ts'
 import { caution } from './log/caution.ts'
 import { pause } from './log/clock.ts'
 import type { Deadlines } from './log/deadlines.ts'
@@ -141,7 +142,7 @@ export class TaskEngine {
     return {
       calls: this.#calls.count(),
       inputs: this.#inbox.size(),
-      timers: this.#timers.size(),
+      timers: this.#timers.size() + this.#deadlines.size(),
       isFlushing: this.#flushing !== undefined || this.#hasWork(),
     }
   }
@@ -171,7 +172,9 @@ export class TaskEngine {
     const { log, pipeline, owner, clock, limits, logger } = this.#options
     for (let tries = 0; life === this.#life; tries += 1) {
       try {
-        const back = await takeOver(log, this.task, pipeline, owner)
+        const state = emptyTask(owner.application, pipeline, limits)
+        const isWanted = (): boolean => life === this.#life
+        const back = await takeOver({ log, task: this.task, state, owner, isWanted })
         if (life !== this.#life) return await back.writer.close()
         return this.#goOn(back)
       } catch (error) {
@@ -249,14 +252,8 @@ export class TaskEngine {
     this.#scheduleFlush()
   }
 
-  /** A flush is bounded: what does not fit waits for the next one. */
   #hasRoom(): boolean {
-    const { limits } = this.#options
-    const records = this.#batch.outputs.length + this.#events
-    return (
-      records < limits.flushRecordsMax &&
-      this.#batch.bytes + this.#events * 400 < limits.flushBytesMax
-    )
+    return hasRoom(this.#batch, this.state, this.#options.limits)
   }
 
   #take(event: Event): void {
@@ -314,7 +311,8 @@ export class TaskEngine {
   }
 
   #hasWork(): boolean {
-    return this.#events > 0 || this.#batch.outputs.length > 0 || this.#batch.touched
+    if (this.#events > 0 || this.#batch.outputs.length > 0 || this.#batch.touched) return true
+    return changesOf(this.state).records > 0
   }
 
   #scheduleFlush(): void {
@@ -382,9 +380,9 @@ export class TaskEngine {
         continue
       }
       if (!this.state) continue
-      const when = dueOf({ task: this.state, now: this.#options.clock.nowMs() }, entity)
+      const when = deadlineOf({ task: this.state, now: this.#options.clock.nowMs() }, entity)
       if (when.kind === 'later') this.#timers.set({ entity, atMs: when.atMs, completeness })
-      if (when.kind === 'now') this.#deadlines.add(entity)
+      if (when.kind === 'now' || when.kind === 'retire') this.#deadlines.add(entity)
     }
     this.#pump()
   }

@@ -11,11 +11,13 @@ import { imageName, placeOf, plateStateOf } from './context.ts'
 import type { Event } from './event.ts'
 import { afterRun, change, countImage } from './follow.ts'
 import { isEntityKey, levelOf, parseEntity, plateOf } from './ids.ts'
-import { arm, dueOf, expire, setMember, settle } from './levels.ts'
+import { dueOf } from './due.ts'
+import { arm, expire, setMember, settle } from './levels.ts'
 import { standing } from './members.ts'
 import { refuse } from './refuse.ts'
+import { isRetiredPlan, refuseRetired } from './retire.ts'
 import { reset } from './runs.ts'
-import { Member, wellsWithState } from './state.ts'
+import { Member, isRetired, wellsWithState } from './state.ts'
 
 /** Images of a site, z planes times channels: a site's state is one record. */
 const IMAGES_PER_SITE_MAX = 384
@@ -38,6 +40,10 @@ export function onCommand(cx: Context, event: Extract<Event, { kind: 'command' }
 
 function onPlan(cx: Context, plan: PlatePlan, event: Extract<Event, { kind: 'command' }>): void {
   const key = `${plan.experiment}/${plan.plate}/${plan.acquisition}`
+  if (isRetired(cx.task, key)) {
+    if (!isRetiredPlan(cx.task, key, plan)) refuseRetired(cx, event, key)
+    return
+  }
   const known = cx.task.plans.get(key)
   if (known) {
     if (equals(PlatePlanSchema, known, plan)) return
@@ -55,7 +61,8 @@ function onPlan(cx: Context, plan: PlatePlan, event: Extract<Event, { kind: 'com
   const shape = cx.task.shape(key)
   plate.members = new Uint8Array(shape?.members.length ?? 0)
   for (const name of plate.seen) adoptWell(cx, `${key}/${name}`)
-  plate.seen = []
+  // What no plan names never closes; its wells are kept by name, to be forgotten with the plate.
+  plate.seen = plate.seen.filter((name) => !shape?.memberIndex.has(name))
   arm(cx, key)
 }
 
@@ -82,6 +89,7 @@ function onRedrive(
   { entity, step }: Redrive,
   event: Extract<Event, { kind: 'command' }>,
 ): void {
+  if (isEntityKey(entity) && isRetired(cx.task, entity)) return refuseRetired(cx, event, entity)
   if (!isEntityKey(entity) || !placeOf(cx.task, entity)) {
     const message = `"${entity}" is not known: name an image, site, well or plate as npx wellspring plates shows it`
     return refuse(cx, event, { entity, reason: 'UNKNOWN_ENTITY', message })
@@ -145,6 +153,8 @@ function startSweep(
   wish: SweepWish,
   event: Extract<Event, { kind: 'command' }>,
 ): void {
+  if (isEntityKey(wish.entity) && isRetired(cx.task, wish.entity))
+    return refuseRetired(cx, event, wish.entity)
   if (
     !isEntityKey(wish.entity) ||
     levelOf(wish.entity) !== Level.PLATE ||
@@ -169,7 +179,7 @@ export function sweep(cx: Context, key: string): void {
     delete plate.sweep
     if (wish.close) expire(cx, key, ClosedBy.OPERATOR)
     else redriveGroup(cx, key, wish.step)
-    return
+    return arm(cx, key)
   }
   const wellKey = `${key}/${well}`
   if (wish.close) closeWell(cx, wellKey)

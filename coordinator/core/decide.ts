@@ -6,12 +6,15 @@ import type { Context } from './context.ts'
 import { placeOf } from './context.ts'
 import type { Effect, Event } from './event.ts'
 import { afterRun, restart } from './follow.ts'
+import { deadlineOf } from './due.ts'
 import { hex } from './ids.ts'
 import { onImage } from './images.ts'
-import { arm, dueOf, expire } from './levels.ts'
+import { arm, expire } from './levels.ts'
 import { refuse } from './refuse.ts'
+import { forget, retire } from './retire.ts'
 import { goOn, runOf, settleRun } from './runs.ts'
 import type { Task } from './state.ts'
+import { isRetired } from './state.ts'
 
 /** Takes an event in: changes the task's state, returns what is to be done about it. */
 export function decide(task: Task, event: Event, now: number, dice: () => number): Effect[] {
@@ -49,11 +52,13 @@ function onOutcome(cx: Context, event: Extract<Event, { kind: 'outcome' }>): voi
 
 function onTimer(cx: Context, entity: string, completeness: boolean): void {
   if (completeness) {
-    const due = dueOf(cx, entity)
+    const due = deadlineOf(cx, entity)
     if (due.kind === 'now') expire(cx, entity, due.by)
+    else if (due.kind === 'retire') retire(cx, entity)
     else arm(cx, entity)
     return
   }
+  if (isRetired(cx.task, entity)) return forget(cx, entity)
   const place = placeOf(cx.task, entity)
   if (!place) return
   for (const step of cx.task.pipeline.at(place.level)) {

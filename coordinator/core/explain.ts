@@ -5,13 +5,14 @@ import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { ExplainResponse, TimeSpent } from '#proto/wellspring/control/v1/control_pb.ts'
 import { ExplainResponseSchema, TimeSpentSchema } from '#proto/wellspring/control/v1/control_pb.ts'
 import { ClosedBySchema, Verdict, VerdictSchema } from '#proto/wellspring/record/v1/output_pb.ts'
-import { levelOf, parentOf, traceId } from './ids.ts'
+import { levelOf, parentOf, plateOf, traceId } from './ids.ts'
 import { imageOf, lifeOf, membersOf } from './life.ts'
 import { nextOf } from './next.ts'
 import type { State } from './standing.ts'
 import { groupOf } from './context.ts'
 import { isPlanned, knownHoles, runsOf, stateOf } from './standing.ts'
 import type { Task } from './state.ts'
+import { isRetired } from './state.ts'
 import type { Interval, Life } from './timeline.ts'
 import { latestRuns, shareTime, traceNumber } from './timeline.ts'
 import { runViews, verdictOf } from './view.ts'
@@ -25,7 +26,7 @@ const HOLES_COUNTED_MAX = 1_000
 /** Explains an entity that has state or is planned; undefined for any other. Throws on what is no entity key. */
 export function explain(task: Task, key: string, nowMs: number): ExplainResponse | undefined {
   const life = lifeOf(task, key)
-  if (!life && !isPlanned(task, key)) return undefined
+  if (!life && !isPlanned(task, key) && !isRetired(task, key)) return undefined
   const state = stateOf(task, key)
   return create(ExplainResponseSchema, {
     entity: key,
@@ -44,7 +45,7 @@ type TimeView = Pick<ExplainResponse, 'time' | 'from'>
 
 function timeOf(life: Life, state: State, nowMs: number): TimeView {
   const { fromMs, runs } = latestRuns(life, nowMs)
-  const isOver = state === 'DONE' || state === 'PARKED' || state === 'CLOSED'
+  const isOver = ['DONE', 'PARKED', 'CLOSED', 'RETIRED'].includes(state)
   const endedMs = runs.reduce((last, run) => Math.max(last, run.toMs), life.close?.atMs ?? fromMs)
   const toMs = Math.max(fromMs, isOver ? endedMs : nowMs)
   const intervals: Interval[] = runs.flatMap((run) => run.intervals)
@@ -75,9 +76,23 @@ function notesOf(task: Task, key: string): string[] {
   }
   const verdict = verdictOf(runs)
   if (verdict !== Verdict.UNSPECIFIED) notes.push(`verdict ${wordOf(VerdictSchema, verdict)}`)
+  if (isRetired(task, key)) return [...notes, ...retiredNotes(task, key)]
   return [
     ...notes,
     ...(levelOf(key) === Level.IMAGE ? siblingNotes(task, key) : groupNotes(task, key)),
+  ]
+}
+
+function retiredNotes(task: Task, key: string): string[] {
+  const plate = plateOf(key)
+  const close = task.plates.get(plate)?.close
+  const closed = close
+    ? [`${key === plate ? '' : `plate ${plate} `}closed ${closeWords(close)}`]
+    : []
+  const forgotten = 'what is below it is forgotten'
+  return [
+    ...closed,
+    key === plate ? `retired: ${forgotten}` : `plate ${plate} is retired: ${forgotten}`,
   ]
 }
 

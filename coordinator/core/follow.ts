@@ -2,8 +2,8 @@
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { Context, Place } from './context.ts'
 import { groupOf, placeOf, plateStateOf } from './context.ts'
-import { parentOf } from './ids.ts'
-import { settle } from './levels.ts'
+import { parentOf, plateOf } from './ids.ts'
+import { arm, settle } from './levels.ts'
 import { standing } from './members.ts'
 import { advance } from './runs.ts'
 import { traceNumber } from './timeline.ts'
@@ -30,6 +30,9 @@ export function afterImage(cx: Context, place: Place): void {
   site.changed = true
   cx.task.sites.touch(siteKey, site)
   settle(cx, siteKey)
+  // An image that the plan does not name may have been all that a closed plate waited for to be at rest.
+  const plateKey = plateOf(siteKey)
+  if (cx.task.plates.get(plateKey)?.close?.completed) arm(cx, plateKey)
 }
 
 export function countImage(cx: Context, key: string, stands: 'done' | 'failed', by: 1 | -1): void {

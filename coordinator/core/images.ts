@@ -9,7 +9,8 @@ import { afterRun } from './follow.ts'
 import { entityKey, parentOf, parseEntity, plateOf } from './ids.ts'
 import { arm, countMissing, setMember } from './levels.ts'
 import { refuse } from './refuse.ts'
-import { Member } from './state.ts'
+import { refuseRetired } from './retire.ts'
+import { Member, isRetired } from './state.ts'
 
 /** Takes an image in once; the same again is counted, another digest under its name is refused. */
 export function onImage(cx: Context, event: Extract<Event, { kind: 'image' }>): void {
@@ -19,6 +20,7 @@ export function onImage(cx: Context, event: Extract<Event, { kind: 'image' }>): 
   const siteKey = parentOf(key) ?? ''
   const wellKey = parentOf(siteKey) ?? ''
   const plateKey = plateOf(key)
+  if (isRetired(cx.task, key)) return refuseRetired(cx, event, key)
   const shape = cx.task.shape(plateKey)
   if (shape && !isPlanned(cx, key)) {
     const message = `the plan of ${plateKey} does not name ${key.slice(plateKey.length + 1)}`

@@ -1,7 +1,7 @@
 // Fan-in: images to sites, sites to wells, wells to plates. A level closes by policy, never by hope: when every
 // expected member has ended, or was given up after its quiet time. Members in work are always waited for.
 import { create } from '@bufbuild/protobuf'
-import { durationMs, timestampFromMs } from '@bufbuild/protobuf/wkt'
+import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Level, PoisonAction } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { PlateState, WellState } from '#proto/wellspring/journal/v1/state_pb.ts'
@@ -15,6 +15,7 @@ import {
 import { worse } from './bands.ts'
 import type { Context, Group, Place } from './context.ts'
 import { groupOf, imageName, placeOf, plateStateOf } from './context.ts'
+import { arrivals, deadlineOf } from './due.ts'
 import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
 import { membersOf } from './life.ts'
 import { INPUT_MISSING, closeCount, count, holesOf, standing } from './members.ts'
@@ -39,8 +40,10 @@ export function settle(cx: Context, key: string): void {
   group.close.completed = true
   place.touch()
   cx.effects.push({ kind: 'completed', entity: key, trace: group.close.revision })
-  if (place.level === Level.PLATE) cx.effects.push(plateEvent(cx, key, group as PlateState, place))
-  tell(cx, key, stands === 'done' ? Member.DONE : Member.FAILED)
+  if (place.level !== Level.PLATE)
+    return tell(cx, key, stands === 'done' ? Member.DONE : Member.FAILED)
+  cx.effects.push(plateEvent(cx, key, group as PlateState, place))
+  arm(cx, key)
 }
 
 /** Whether a member is still awaited or in work. */
@@ -183,45 +186,9 @@ function plateEvent(
   )
 }
 
-export type Due =
-  | { readonly kind: 'never' }
-  | { readonly kind: 'later'; readonly atMs: number }
-  | { readonly kind: 'now'; readonly by: ClosedBy }
-
-/** When a site, well or plate gives up members that never arrived. */
-export function dueOf(cx: Pick<Context, 'task' | 'now'>, key: string): Due {
-  const shape = cx.task.shape(plateOf(key))
-  const group = groupOf(cx.task, key)
-  const policy = shape?.plan.completeness
-  if (!shape || !group || !policy?.quorumAfter || !policy.deadline) return { kind: 'never' }
-  const { arrived, expected } = arrivals(shape, key, group)
-  if (arrived >= expected || group.expiredBy !== ClosedBy.UNSPECIFIED) return { kind: 'never' }
-  const quorumMs = group.lastArrivalMs + durationMs(policy.quorumAfter)
-  const deadlineMs = group.lastArrivalMs + durationMs(policy.deadline)
-  const hasQuorum = arrived >= policy.quorum * expected
-  if (hasQuorum && cx.now >= quorumMs) return { kind: 'now', by: ClosedBy.QUORUM }
-  if (cx.now >= deadlineMs) return { kind: 'now', by: ClosedBy.DEADLINE }
-  return { kind: 'later', atMs: hasQuorum ? Math.min(quorumMs, deadlineMs) : deadlineMs }
-}
-
-function arrivals(shape: Shape, key: string, group: Group): { arrived: number; expected: number } {
-  if ('images' in group) {
-    const planned = group.images.filter((image) => shape.imageSet.has(imageName(image)))
-    return { arrived: planned.length, expected: shape.images.length }
-  }
-  const expected =
-    levelOf(key) === Level.PLATE
-      ? shape.members.length
-      : shape.sites(parseEntity(key).well ?? '').length
-  return {
-    arrived: expected - count(group.members, Member.NONE) - (expected - group.members.length),
-    expected,
-  }
-}
-
-/** Sets the timer of a level's completeness, if it can fall due. */
+/** Sets the timer of a level's deadline, if it can fall due. */
 export function arm(cx: Context, key: string): void {
-  const due = dueOf(cx, key)
+  const due = deadlineOf(cx, key)
   if (due.kind === 'never') return
   const atMs = due.kind === 'later' ? due.atMs : cx.now
   cx.effects.push({ kind: 'timer', entity: key, atMs, completeness: true })

@@ -5,7 +5,7 @@ import { Level, LevelSchema } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { levelOf, parentOf, plateOf } from './ids.ts'
-import { dueOf } from './levels.ts'
+import { dueOf } from './due.ts'
 import { membersOf } from './life.ts'
 import { standing } from './members.ts'
 import type { State } from './standing.ts'
@@ -32,6 +32,8 @@ export function nextOf(task: Task, key: string, state: State, nowMs: number): st
       return waitingNext(task, key, runs, nowMs)
     case 'HOLE':
       return `nothing: given up as never arriving; if it comes after all, ${plateOf(key)} gets a new revision`
+    case 'RETIRED':
+      return `nothing: ${plateOf(key)} is retired; its results are there: npx wellspring results ${key}`
     case 'CLOSED':
     case 'DONE':
       return 'nothing: done'

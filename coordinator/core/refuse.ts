@@ -7,7 +7,13 @@ import type { Context } from './context.ts'
 import type { Position } from './event.ts'
 import { inputDeadLetter } from './records.ts'
 
-export type Refusal = { readonly entity: string; readonly reason: string; readonly message: string }
+export type Refusal = {
+  readonly entity: string
+  readonly reason: string
+  readonly message: string
+  /** What a person can do about it. */
+  readonly hint?: string
+}
 
 /** Sets an input record aside; it never blocks the ones behind it. */
 export function refuse(
@@ -20,6 +26,7 @@ export function refuse(
     code: Code.INVALID_ARGUMENT,
     reason: why.reason,
     message: why.message.slice(0, 1_024),
+    hint: why.hint ?? '',
   })
   cx.effects.push(inputDeadLetter(cx, event.at, event.bytes, { entity: why.entity, failure }))
 }

@@ -20,7 +20,8 @@ export function restored(task: Task, now: number, dice: () => number): Effect[] 
   for (const key of task.wells.keys()) takeUpGroup(cx, key)
   for (const key of task.plates.keys()) {
     takeUpGroup(cx, key)
-    if (task.plates.get(key)?.sweep) {
+    const plate = task.plates.get(key)
+    if (plate?.sweep || plate?.retired?.nextWell !== undefined) {
       cx.effects.push({ kind: 'timer', entity: key, atMs: now, completeness: false })
     }
   }

@@ -141,8 +141,10 @@ export function goOn(cx: Context, place: Place, step: Step): boolean {
   const run = runOf(place, step)
   const takenOver = run.state === RunState.RUNNING
   const now = bound(cx, place, step, run)
-  place.touch()
-  if (!now || !sameBytes(now.key, run.effectKey)) {
+  const isSame = now && sameBytes(now.key, run.effectKey)
+  // A call that was under way is asked for again as it is: thousands of them are no change of state.
+  if (!takenOver || !isSame) place.touch()
+  if (!now || !isSame) {
     run.state = RunState.UNSPECIFIED
     return false
   }

@@ -10,7 +10,7 @@ import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
 import { imageOf, membersOf } from './life.ts'
 import { NEVER_ARRIVED, failedHole, standing } from './members.ts'
 import type { Task } from './state.ts'
-import { Member } from './state.ts'
+import { Member, isRetired } from './state.ts'
 
 export type State =
   | 'WAITING'
@@ -21,12 +21,14 @@ export type State =
   | 'CLOSED'
   | 'OPEN'
   | 'HOLE'
+  | 'RETIRED'
 
 /**
  * State of an entity. An image that has not come, or whose next step waits: WAITING. A group: OPEN until it closes, then
- * as its runs are; CLOSED if it has none or they are skipped. HOLE: given up as never arriving.
+ * as its runs are; CLOSED if it has none or they are skipped. HOLE: given up as never arriving. RETIRED: its plate is.
  */
 export function stateOf(task: Task, key: string): State {
+  if (isRetired(task, key)) return 'RETIRED'
   const runs = runsOf(task, key)
   if (!runs) return isGivenUp(task, key) ? 'HOLE' : 'WAITING'
   const isIn = (state: RunState): boolean => runs.some((run) => run.state === state)

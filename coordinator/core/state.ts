@@ -12,7 +12,7 @@ import {
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import { levelOf } from './ids.ts'
+import { levelOf, plateOf } from './ids.ts'
 import type { Pipeline } from './pipeline.ts'
 
 /** Where a member of a group stands; one byte each in PlateState.members and WellState.members. */
@@ -26,17 +26,27 @@ export const PLAN_SUFFIX = '#plan'
  */
 const DECODED_ENTITIES_MAX = 128
 
+export type Change = [key: string, bytes: Uint8Array | null]
+export type Changed = { readonly records: number; readonly bytes: number }
+
+/** What an entity is taken to have that has no bytes yet. */
+const NEW_ENTITY_BYTES = 400
+
 export type Entities<D extends DescMessage> = {
   get(key: string): MessageShape<D> | undefined
   /** get, or a new one that is dirty from the start. */
   open(key: string): MessageShape<D>
   /** The entity was changed and goes out with the next flush. */
   touch(key: string, entity: MessageShape<D>): void
+  /** Forgets the entity, with the next flush also on state.v1. */
+  drop(key: string): void
   has(key: string): boolean
   keys(): Iterable<string>
   size(): number
-  /** Bytes of everything that changed since the last take. */
-  take(): [key: string, bytes: Uint8Array][]
+  /** How many entities the next take returns, and about how many bytes: as they were before they changed. */
+  changed(): Changed
+  /** Bytes of everything that changed since the last take; null: forgotten. */
+  take(): Change[]
   load(key: string, bytes: Uint8Array | null): void
   /** Bytes of every entity, in order of key. */
   all(): [key: string, bytes: Uint8Array][]
@@ -49,6 +59,8 @@ export function entities<D extends DescMessage>(
   const stored = new Map<string, Uint8Array>()
   const decoded = new Map<string, MessageShape<D>>()
   const dirty = new Set<string>()
+  const gone = new Set<string>()
+  let dirtyBytes = 0
 
   function keep(key: string, entity: MessageShape<D>): void {
     decoded.delete(key)
@@ -75,7 +87,11 @@ export function entities<D extends DescMessage>(
   }
 
   function touch(key: string, entity: MessageShape<D>): void {
-    dirty.add(key)
+    if (!dirty.has(key)) {
+      dirty.add(key)
+      dirtyBytes += key.length + (stored.get(key)?.byteLength ?? NEW_ENTITY_BYTES)
+    }
+    gone.delete(key)
     keep(key, entity)
   }
 
@@ -89,14 +105,21 @@ export function entities<D extends DescMessage>(
       touch(key, entity)
       return entity
     },
+    drop(key) {
+      stored.delete(key)
+      decoded.delete(key)
+      dirty.delete(key)
+      gone.add(key)
+    },
     has: (key) => stored.has(key) || decoded.has(key),
     *keys() {
       yield* stored.keys()
       for (const key of dirty) if (!stored.has(key)) yield key
     },
     size: () => stored.size,
+    changed: () => ({ records: dirty.size + gone.size, bytes: dirtyBytes }),
     take() {
-      const out: [string, Uint8Array][] = []
+      const out: Change[] = [...gone].map((key) => [key, null])
       for (const key of dirty) {
         const entity = decoded.get(key)
         if (entity === undefined) throw new Error(`dirty entity "${key}" was evicted`)
@@ -105,6 +128,8 @@ export function entities<D extends DescMessage>(
         out.push([key, bytes])
       }
       dirty.clear()
+      gone.clear()
+      dirtyBytes = 0
       return out
     },
     load(key, bytes) {
@@ -157,24 +182,42 @@ export function shapeOf(plan: PlatePlan): Shape {
   }
 }
 
+export type Retiring = {
+  /** How long a finished plate is kept before it is retired; Infinity: for ever. */
+  readonly retireAfterMs: number
+  /** Records that one event forgets, give or take a well. */
+  readonly retireRecordsPerEvent: number
+}
+
 export type Task = {
   /** Application id: part of every trace id. */
   readonly application: string
   readonly pipeline: Pipeline
+  readonly retiring: Retiring
+  /** The lowest journal version whose readers understand this state: it grows when state holds what is new in one. */
+  journalVersion: number
   readonly plates: Entities<typeof PlateStateSchema>
   readonly plans: Entities<typeof PlatePlanSchema>
   readonly wells: Entities<typeof WellStateSchema>
   readonly sites: Entities<typeof SiteStateSchema>
   /** Layout of a plate acquisition; undefined before its plan arrives. */
   shape(plate: string): Shape | undefined
+  dropPlan(plate: string): void
 }
 
-export function emptyTask(application: string, pipeline: Pipeline): Task {
+const NEVER: Retiring = { retireAfterMs: Infinity, retireRecordsPerEvent: 100 }
+
+/** Plates are retired from this journal version on. */
+export const RETIRING_VERSION = 2
+
+export function emptyTask(application: string, pipeline: Pipeline, retiring = NEVER): Task {
   const plans = entities(PlatePlanSchema)
   const shapes = new Map<string, Shape>()
   return {
     application,
     pipeline,
+    retiring,
+    journalVersion: 1,
     plans,
     plates: entities(PlateStateSchema),
     wells: entities(WellStateSchema),
@@ -187,6 +230,10 @@ export function emptyTask(application: string, pipeline: Pipeline): Task {
       const shape = shapeOf(plan)
       shapes.set(plate, shape)
       return shape
+    },
+    dropPlan(plate) {
+      plans.drop(plate)
+      shapes.delete(plate)
     },
   }
 }
@@ -206,12 +253,26 @@ export function loadState(task: Task, key: string, bytes: Uint8Array | null): vo
   }
 }
 
+/** What the next take returns, about. */
+export function changesOf(task: Task | undefined): Changed {
+  let [records, bytes] = [0, 0]
+  for (const map of task ? [task.plans, task.plates, task.wells, task.sites] : []) {
+    const changed = map.changed()
+    records += changed.records
+    bytes += changed.bytes
+  }
+  return { records, bytes }
+}
+
 /** Everything that changed since the last take, as keys and bytes of state.v1. */
-export function takeChanges(task: Task): [key: string, bytes: Uint8Array][] {
-  const plans = task.plans
-    .take()
-    .map(([key, bytes]): [string, Uint8Array] => [key + PLAN_SUFFIX, bytes])
+export function takeChanges(task: Task): Change[] {
+  const plans = task.plans.take().map(([key, bytes]): Change => [key + PLAN_SUFFIX, bytes])
   return [...plans, ...task.plates.take(), ...task.wells.take(), ...task.sites.take()]
+}
+
+/** Whether the plate that an entity is or belongs to is retired: only its summary is known any more. */
+export function isRetired(task: Task, key: string): boolean {
+  return task.plates.get(plateOf(key))?.retired !== undefined
 }
 
 /** Wells of a plate that have state, as <well>/t<time point>. */

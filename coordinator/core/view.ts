@@ -19,11 +19,13 @@ import { RunState, RunStateSchema } from '#proto/wellspring/journal/v1/state_pb.
 import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
 import { EntityStatusSchema, Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import { worse } from './bands.ts'
-import { hex, levelOf, parseEntity, plateOf } from './ids.ts'
+import { hex, parseEntity, plateOf } from './ids.ts'
 import { membersOf } from './life.ts'
 import { groupOf } from './context.ts'
+import { objectsOf } from './objects.ts'
 import { knownHoles, runsOf } from './standing.ts'
 import type { Task } from './state.ts'
+import { isRetired } from './state.ts'
 import { wordOf } from './word.ts'
 
 /** Holes listed in a plate's view. */
@@ -35,7 +37,7 @@ export function plateStatus(task: Task, key: string, nowMs: number): EntityStatu
   return create(EntityStatusSchema, {
     ...groupStatus(task, key, nowMs),
     level: Level.PLATE,
-    expected: task.shape(key)?.imagesExpected ?? 0,
+    expected: plate?.retired?.imagesExpected ?? task.shape(key)?.imagesExpected ?? 0,
     arrived: plate?.arrived ?? 0,
     done: plate?.done ?? 0,
     failed: plate?.failed ?? 0,
@@ -44,6 +46,7 @@ export function plateStatus(task: Task, key: string, nowMs: number): EntityStatu
     parked: plate?.parked ?? 0,
     ...(plate?.firstArrivalMs && { firstArrivalAt: timestampFromMs(plate.firstArrivalMs) }),
     ...(plate?.firstVerdictMs && { firstVerdictAt: timestampFromMs(plate.firstVerdictMs) }),
+    ...(plate?.retired && { retiredAt: timestampFromMs(plate.retired.atMs) }),
   })
 }
 
@@ -77,7 +80,8 @@ function groupStatus(task: Task, key: string, nowMs: number) {
   }
 }
 
-/** A plate with its wells in the plan's order, its own runs, and its holes at all levels (at most 1,000). */
+/** A plate with its wells in the plan's order, its own runs, and its holes at all levels (at most 1,000). Of a retired
+ * plate only what its summary keeps. */
 export function plateView(task: Task, key: string, nowMs: number): GetPlateResponse {
   const parts = plateViewParts(task, key, nowMs)
   for (;;) {
@@ -96,7 +100,7 @@ export function* plateViewParts(
     status: plateStatus(task, key, nowMs),
     runs: runViews(task, key, nowMs),
   })
-  for (const well of membersOf(task, key)) {
+  for (const well of isRetired(task, key) ? [] : membersOf(task, key)) {
     view.wells.push(wellView(task, well, nowMs))
     view.holes.push(...knownHoles(task, well, HOLES_MAX - view.holes.length))
     yield
@@ -175,26 +179,6 @@ function attemptView(attempt: Attempt, nowMs: number): AttemptView {
 /** Worst verdict on the latest results of some runs; UNSPECIFIED without any. */
 export function verdictOf(runs: readonly StepRun[]): Verdict {
   return runs.map((run) => run.verdict).reduce<Verdict>(worse, Verdict.UNSPECIFIED)
-}
-
-/**
- * Nuclei counted in an entity: the field nuclei_count of its own step's latest result, else the sum over its members;
- * 0 where no step counts.
- */
-export function objectsOf(task: Task, key: string): number {
-  const level = levelOf(key)
-  const counting = task.pipeline.steps.filter(
-    (step) => step.policy.level <= level && step.method.output.field['nucleiCount'],
-  )
-  if (counting.length === 0) return 0
-  for (const { index, method } of counting) {
-    const run = runsOf(task, key)?.find((one) => one.step === index && one.revision > 0)
-    if (!run) continue
-    const { nucleiCount } = fromBinary(method.output, run.output) as { nucleiCount?: unknown }
-    return typeof nucleiCount === 'number' ? nucleiCount : 0
-  }
-  if (!groupOf(task, key)) return 0
-  return membersOf(task, key).reduce((sum, member) => sum + objectsOf(task, member), 0)
 }
 
 function parkedBelow(task: Task, key: string): number {

@@ -6,14 +6,18 @@ import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/stat
 import type { Call, Effect } from '../core/event.ts'
 import { taskOf } from '../core/ids.ts'
 import type { Task } from '../core/state.ts'
-import { takeChanges } from '../core/state.ts'
+import { changesOf, takeChanges } from '../core/state.ts'
+import type { Limits } from './limits.ts'
 import type { InputTopic, NewRecord, OutputTopic, WriterId } from './port.ts'
 import { PLATE_EVENT_PARTITIONS } from './port.ts'
 
 export const CHECKPOINT_KEY = '#ckpt'
 export const OWNER_KEY = '#owner'
-/** Layout of state.v1; a coordinator that reads a higher one stops. */
-export const JOURNAL_VERSION = 1
+/**
+ * Newest layout of state.v1 that this coordinator knows; one that reads a higher one stops. What it writes is of the
+ * lowest version that can hold it, so that the last version goes on beside it during a roll.
+ */
+export const JOURNAL_VERSION = 2
 
 type Output = Extract<Effect, { kind: 'output' }>
 
@@ -49,6 +53,15 @@ export function addRecord(batch: Batch, record: NewRecord): void {
   batch.bytes += record.key.length + (record.value?.length ?? 0) + 100
 }
 
+/** A flush is bounded: what does not fit waits for the next one. */
+export function hasRoom(batch: Batch, state: Task | undefined, limits: Limits): boolean {
+  const { records, bytes } = changesOf(state)
+  return (
+    batch.outputs.length + records < limits.flushRecordsMax &&
+    batch.bytes + bytes < limits.flushBytesMax
+  )
+}
+
 export type FlushHead = {
   readonly task: number
   readonly flushSeq: number
@@ -67,7 +80,7 @@ export function flushRecords(batch: Batch, state: Task, head: FlushHead): NewRec
     next: Object.entries(head.next).map(([topic, next]) => ({ topic, next })),
     producerId: head.writer.producerId,
     epoch: head.writer.epoch,
-    journalVersion: JOURNAL_VERSION,
+    journalVersion: state.journalVersion,
     ...head.caution,
     outputs: batch.outputs.length,
     outputsDigest: outputsDigest(batch.outputs),
@@ -89,7 +102,7 @@ export function ownerRecord(
   )
 }
 
-function stateRecord(task: number, key: string, value: Uint8Array): NewRecord {
+function stateRecord(task: number, key: string, value: Uint8Array | null): NewRecord {
   return { topic: 'state.v1' satisfies OutputTopic, partition: task, key, value, headers: {} }
 }
 

@@ -10,6 +10,8 @@ export type Deadlines = {
   add(entity: string): void
   /** Tells how far the inputs were taken in. */
   reached(next: Next): void
+  /** Deadlines that wait for what is in the topics. */
+  size(): number
   clear(): void
 }
 
@@ -77,6 +79,7 @@ export function deadlines(options: DeadlineOptions): Deadlines {
       list()
     },
     reached,
+    size: () => waiting.length + (gate?.entities.length ?? 0),
     clear() {
       life += 1
       waiting = []

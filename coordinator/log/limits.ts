@@ -17,6 +17,10 @@ export const limits = {
   /** Input records a task holds before it pauses its inputs, and where it goes on. */
   inputRecordsMax: 2_000,
   inputRecordsLow: 500,
+  /** A plate at rest for so long is retired: its images are forgotten, a summary stays. */
+  retireAfterMs: 86_400_000,
+  /** So many of its wells and sites at a time, give or take a well. */
+  retireRecordsPerEvent: 100,
   /** A plate's or well's status leaves at most this often. */
   statusEveryMs: 1_000,
   /** Status records per flush. */

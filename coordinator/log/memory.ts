@@ -20,7 +20,7 @@ export type World = {
 }
 
 type Stored = LogRecord & { readonly producerId: number; state: 'open' | 'committed' | 'aborted' }
-type Transaction = { readonly epoch: number; readonly records: Stored[] }
+type Transaction = { readonly epoch: number; readonly openedMs: number; readonly records: Stored[] }
 type Member = {
   readonly name: string
   readonly listener: GroupListener
@@ -38,6 +38,8 @@ export type MemoryBroker = {
   flushes(): readonly (readonly LogRecord[])[]
   /** Whether any transaction is open. */
   hasOpenTransaction(): boolean
+  /** Aborts and fences what was begun before a moment and never ended, as a broker does after a time-out. */
+  expire(beforeMs: number): void
   /** A new generation: tasks dealt to these members; a member that is not told keeps believing the old one. */
   rebalance(assignment: ReadonlyMap<string, readonly number[]>, deaf?: ReadonlySet<string>): void
   /** Answers a heartbeat of every member of the current generation. */
@@ -125,7 +127,7 @@ export function memoryBroker(tasks: number): MemoryBroker {
             isBroken = true
             await world.request(member, 'Produce', () => {
               const entry = guard(id, writer.epoch)
-              entry.open ??= { epoch: writer.epoch, records: [] }
+              entry.open ??= { epoch: writer.epoch, openedMs: world.monotonicMs(), records: [] }
               for (const record of records)
                 entry.open.records.push(append(record, entry.producerId))
             })
@@ -202,6 +204,13 @@ export function memoryBroker(tasks: number): MemoryBroker {
         .flatMap(([, log]) => log.filter((record) => record.state === 'committed')),
     flushes: () => flushes,
     hasOpenTransaction: () => [...epochs.values()].some((entry) => entry.open !== undefined),
+    expire(beforeMs) {
+      for (const [id, { open, producerId, epoch }] of epochs) {
+        if (!open || open.openedMs >= beforeMs) continue
+        end(id, 'aborted')
+        epochs.set(id, { producerId, epoch: epoch + 1 })
+      }
+    },
     rebalance(assignment, deaf = new Set()) {
       generation += 1
       for (const [name, wanted] of assignment) {

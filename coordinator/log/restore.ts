@@ -5,12 +5,11 @@ import { randomBytes } from 'node:crypto'
 import { fromBinary } from '@bufbuild/protobuf'
 import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { Pipeline } from '../core/pipeline.ts'
 import type { Task } from '../core/state.ts'
-import { emptyTask, loadState } from '../core/state.ts'
+import { loadState } from '../core/state.ts'
 import { CHECKPOINT_KEY, JOURNAL_VERSION, OWNER_KEY, ownerRecord } from './batch.ts'
 import type { InputTopic, Log, LogRecord, Writer } from './port.ts'
-import { INPUT_TOPICS, LogError } from './port.ts'
+import { INPUT_TOPICS, LogError, asLogError } from './port.ts'
 
 export type Restored = {
   readonly writer: Writer
@@ -27,19 +26,32 @@ export type Owner = {
   readonly controlAddress: string
 }
 
+export type TakeOver = {
+  readonly log: Log
+  readonly task: number
+  /** Empty; what is read back is put into it. */
+  readonly state: Task
+  readonly owner: Owner
+  /** False once the task has moved away: no barrier is written then. */
+  readonly isWanted: () => boolean
+}
+
 /** Makes this process the task's owner. Rejects with LogError; the writer is closed then. */
-export async function takeOver(
-  log: Log,
-  task: number,
-  pipeline: Pipeline,
-  owner: Owner,
-): Promise<Restored> {
+export async function takeOver({ log, task, state, owner, isWanted }: TakeOver): Promise<Restored> {
   const writer = await log.fence(task)
   try {
     const nonce = randomBytes(12).toString('hex')
+    const back: ReadBack = { state, last: undefined }
+    // Most is read before the barrier is written: a state that this version cannot read stays as it is. The fence has
+    // decided all that is there, and what somebody puts behind it is read with the barrier.
+    const end = await log.readState(task, 0, (record) => apply(back, record, nonce))
+    refuseUnknown(back)
+    if (!isWanted()) throw new LogError('fenced', `task ${task} moved away while it was read`)
     const { instance, controlAddress } = owner
     await writer.commit([ownerRecord(task, { nonce, instance, controlAddress }, writer.id)])
-    const { state, last } = await readBack(log, task, nonce, emptyTask(owner.application, pipeline))
+    await readToBarrier(log, task, { back, nonce, from: end })
+    refuseUnknown(back)
+    const { last } = back
     const next = await nextOffsets(log, task, last)
     return { writer, state, flushSeq: last?.flushSeq ?? 0, next, last }
   } catch (error) {
@@ -48,18 +60,39 @@ export async function takeOver(
   }
 }
 
-type ReadBack = { readonly state: Task; last: Checkpoint | undefined }
+type ReadBack = {
+  readonly state: Task
+  /** The last checkpoint, if there is one. */
+  last: Checkpoint | undefined
+  /** The first record that could not be read. */
+  unreadable?: unknown
+}
 
-async function readBack(log: Log, task: number, nonce: string, state: Task): Promise<ReadBack> {
-  const back: ReadBack = { state, last: undefined }
+async function readToBarrier(
+  log: Log,
+  task: number,
+  { back, nonce, from }: { back: ReadBack; nonce: string; from: number },
+): Promise<void> {
   let isOurs = false
-  await log.readState(task, 0, (record) => {
+  await log.readState(task, from, (record) => {
     isOurs = apply(back, record, nonce)
     return isOurs
   })
   // Past the end without our barrier: it was compacted away behind a newer owner's.
   if (!isOurs) throw new LogError('fenced', `task ${task} has a newer owner`)
-  return back
+}
+
+/** The latest checkpoint's version counts: what a newer one left, an older one may have written over. */
+function refuseUnknown({ last, unreadable }: ReadBack): void {
+  const version = last?.journalVersion ?? 1
+  if (version > JOURNAL_VERSION)
+    throw new LogError(
+      'fatal',
+      `state.v1 was written by a newer version (journal ${version}, this one knows ${JOURNAL_VERSION}): start that ` +
+        'version, or a new application id; nothing was changed',
+    )
+  if (unreadable !== undefined)
+    throw new LogError('fatal', `state.v1 cannot be read: ${asLogError(unreadable).message}`)
 }
 
 /** Applies one record of state.v1; true at our own barrier. */
@@ -70,16 +103,15 @@ function apply(back: ReadBack, record: LogRecord, nonce: string): boolean {
   if (key === CHECKPOINT_KEY) {
     if (record.value === null) return false
     const checkpoint = fromBinary(CheckpointSchema, record.value)
-    if (checkpoint.journalVersion > JOURNAL_VERSION)
-      throw new LogError(
-        'fatal',
-        `state.v1 was written by a newer version (journal ${checkpoint.journalVersion}, this one knows ` +
-          `${JOURNAL_VERSION}): start that version, or a new application id`,
-      )
     back.last = checkpoint
+    back.state.journalVersion = Math.max(1, checkpoint.journalVersion)
     return false
   }
-  loadState(back.state, key, record.value)
+  try {
+    loadState(back.state, key, record.value)
+  } catch (error) {
+    back.unreadable ??= error
+  }
   return false
 }
 

@@ -4,13 +4,16 @@ import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { EntityStatusSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { levelOf } from '../core/ids.ts'
 import type { Task } from '../core/state.ts'
-import { PLAN_SUFFIX } from '../core/state.ts'
+import { PLAN_SUFFIX, isRetired } from '../core/state.ts'
 import { plateStatus, wellStatus } from '../core/view.ts'
 import type { Batch } from './batch.ts'
 import { addRecord } from './batch.ts'
 import type { Clock } from './clock.ts'
 import type { Limits } from './limits.ts'
 import type { NewRecord } from './port.ts'
+
+/** After a take-over, a plate that was retired so long ago is not told again. */
+const RETIRED_TOLD_MS = 86_400_000
 
 export type StatusBoard = {
   /** Everything is news: after a take-over. */
@@ -41,7 +44,11 @@ export function statusBoard(clock: Clock, limits: Limits, wake: () => void): Sta
 
   return {
     all(state) {
-      for (const key of state.plates.keys()) dirty.add(key)
+      for (const key of state.plates.keys()) {
+        const retiredMs = state.plates.get(key)?.retired?.atMs ?? Infinity
+        // Of the plates that were retired long ago, the last word is there.
+        if (clock.nowMs() - retiredMs < RETIRED_TOLD_MS) dirty.add(key)
+      }
       for (const key of state.wells.keys()) dirty.add(key)
       arm()
     },
@@ -56,13 +63,11 @@ export function statusBoard(clock: Clock, limits: Limits, wake: () => void): Sta
     isDue: () => due.length > 0,
     into(batch, task, state) {
       for (const key of due.splice(0, limits.statusPerFlushMax)) {
-        const isPlate = levelOf(key) === Level.PLATE
-        const status = (isPlate ? plateStatus : wellStatus)(state, key, clock.nowMs())
         addRecord(batch, {
           topic: 'status.v1',
           partition: task,
           key,
-          value: toBinary(EntityStatusSchema, status),
+          value: statusOf(state, key, clock.nowMs()),
           headers: { 'wellspring-type': EntityStatusSchema.typeName },
         })
       }
@@ -74,4 +79,12 @@ export function statusBoard(clock: Clock, limits: Limits, wake: () => void): Sta
       due = []
     },
   }
+}
+
+/** null: a well of a retired plate, which is told no more. */
+function statusOf(state: Task, key: string, nowMs: number): Uint8Array | null {
+  if (levelOf(key) === Level.PLATE)
+    return toBinary(EntityStatusSchema, plateStatus(state, key, nowMs))
+  if (isRetired(state, key)) return null
+  return toBinary(EntityStatusSchema, wellStatus(state, key, nowMs))
 }

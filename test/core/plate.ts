@@ -29,8 +29,9 @@ export const DEADLINE_MS = 30_000
 export type Story = ReturnType<typeof story>
 
 /** One plate of wells A01…, two sites, channels DNA and RNA, under a pipeline. */
-export function story(pipeline: Pipeline, wells = 1) {
-  let task = emptyTask('test', pipeline)
+export function story(pipeline: Pipeline, wells = 1, retireAfterMs = Infinity) {
+  const retiring = { retireAfterMs, retireRecordsPerEvent: 100 }
+  let task = emptyTask('test', pipeline, retiring)
   let offset = 0
   let now = 1_000_000
   const calls: Call[] = []
@@ -70,13 +71,13 @@ export function story(pipeline: Pipeline, wells = 1) {
     later(ms: number): void {
       now += ms
     },
-    plan(): void {
+    plan(quorum = 0.5, sites = [1, 2]): void {
       const plan = create(PlatePlanSchema, {
         experiment: 'E',
         plate: 'P',
         acquisition: 'a1',
         wells: Array.from({ length: wells }, (_, index) => ({ well: `A0${index + 1}` })),
-        sites: [1, 2],
+        sites,
         timePoints: [0],
         zPlanes: [0],
         channels: [
@@ -84,7 +85,7 @@ export function story(pipeline: Pipeline, wells = 1) {
           { name: 'RNA', kind: ChannelKind.FLUORESCENCE },
         ],
         completeness: {
-          quorum: 0.5,
+          quorum,
           quorumAfter: durationFromMs(QUORUM_MS),
           deadline: durationFromMs(DEADLINE_MS),
         },
@@ -150,7 +151,7 @@ export function story(pipeline: Pipeline, wells = 1) {
       const bytes = takeChanges(task)
       const known = task.plans.all().map(([key, value]) => [`${key}#plan`, value] as const)
       const all = [...known, ...task.plates.all(), ...task.wells.all(), ...task.sites.all()]
-      task = emptyTask('test', pipeline)
+      task = emptyTask('test', pipeline, retiring)
       for (const [key, value] of [...bytes, ...all]) loadState(task, key, value)
       calls.length = 0
       timers.length = 0

@@ -18,6 +18,7 @@ import {
   LevelClosedSchema,
   StepResultSchema,
 } from '#proto/wellspring/record/v1/output_pb.ts'
+import { remains } from './remains.ts'
 import { Purity } from '#proto/wellspring/contract/v1/options_pb.ts'
 
 export type Judged = {
@@ -27,6 +28,8 @@ export type Judged = {
   readonly executions: ReadonlyMap<string, number>
   /** When each image was announced, UTC ms. */
   readonly announced: ReadonlyMap<string, number>
+  /** Finished plates are retired. */
+  readonly isRetiring: boolean
   /** When an outage ended during which deadlines fell due, UTC ms. */
   readonly outageEndedMs: number | undefined
 }
@@ -38,6 +41,7 @@ export function broken(judged: Judged): string[] {
   for (let task = 0; task < broker.tasks; task += 1) {
     const log = broker.committed('state.v1').filter((record) => record.partition === task)
     complaints.push(...flushOrder(task, log), ...rebuild(task, log, pipeline))
+    complaints.push(...remains(judged, task))
   }
   complaints.push(...announced(broker), ...results(broker, pipeline, executions))
   complaints.push(...closedOverWaitingData(judged))
@@ -89,8 +93,8 @@ function rebuild(task: number, log: readonly LogRecord[], pipeline: Pipeline): s
   const state = emptyTask('sim', pipeline)
   for (const record of log) {
     const key = record.key?.toString() ?? ''
-    if (key === OWNER_KEY || record.value === null) continue
-    if (key !== CHECKPOINT_KEY) {
+    if (key === OWNER_KEY) continue
+    if (key !== CHECKPOINT_KEY || record.value === null) {
       loadState(state, key, record.value)
       continue
     }

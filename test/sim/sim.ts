@@ -22,7 +22,8 @@ export async function simulate(seed: number): Promise<string[]> {
   if (!pipeline) throw new Error('no pipeline')
   const executions = new Map<string, number>()
   const script = scriptOf(diceOf(seed ^ 0x5eed), executions)
-  const world = openWorld({ seed, tasks: 1 + (seed % 3), pipeline, script })
+  const retireAfterMs = retirement(seed)
+  const world = openWorld({ seed, tasks: 1 + (seed % 3), pipeline, script, retireAfterMs })
   const members = 1 + Math.floor(world.dice() * 3)
   for (let count = 0; count < members; count += 1) world.start()
   world.after(1, () => world.rebalance())
@@ -38,6 +39,7 @@ export async function simulate(seed: number): Promise<string[]> {
       broker: world.broker,
       pipeline,
       executions,
+      isRetiring: retireAfterMs < Infinity,
       outageEndedMs: outageMs === undefined ? undefined : EPOCH_MS + outageMs,
       announced: new Map([...story.announced].map(([key, atMs]) => [key, EPOCH_MS + atMs])),
     }),
@@ -46,8 +48,16 @@ export async function simulate(seed: number): Promise<string[]> {
   return complaints
 }
 
+/** In half of the worlds finished plates are retired: some at once, some while late data and commands arrive. */
+function retirement(seed: number): number {
+  const dice = diceOf(seed ^ 0xf0d9e7)
+  return dice() < 0.5 ? Infinity : Math.floor(dice() ** 2 * 10_000)
+}
+
 /** Every task runs somewhere, has read its inputs, and waits for nothing. */
 function isIdle(world: World): boolean {
+  // One that its writer never ended is ended by the broker, after its time-out.
+  if (world.broker.hasOpenTransaction()) return false
   for (let task = 0; task < world.broker.tasks; task += 1) {
     const engine = world.processes
       .map((one) => one.host.engine(task))

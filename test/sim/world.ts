@@ -58,6 +58,8 @@ export type WorldOptions = {
   readonly tasks: number
   readonly pipeline: Pipeline
   readonly script: (request: CallRequest) => Fault | undefined
+  /** How long finished plates are kept; default: for ever. */
+  readonly retireAfterMs?: number
 }
 
 /** UTC ms at which every world begins. */
@@ -65,8 +67,10 @@ export const EPOCH_MS = 1_700_000_000_000
 const REQUEST_TIMEOUT_MS = 400
 const DELIVER_EVERY_MS = 50
 const HEARTBEAT_EVERY_MS = 300
+const TRANSACTION_TIMEOUT_MS = 10_000
 
-export function openWorld({ seed, tasks, pipeline, script }: WorldOptions): World {
+export function openWorld(options: WorldOptions): World {
+  const { seed, tasks, pipeline, script, retireAfterMs = Infinity } = options
   const dice = diceOf(seed)
   const broker = memoryBroker(tasks)
   const queue: Entry[] = []
@@ -132,6 +136,8 @@ export function openWorld({ seed, tasks, pipeline, script }: WorldOptions): Worl
         inputRecordsMax: 20,
         inputRecordsLow: 5,
         callsInFlightMax: 40,
+        retireAfterMs,
+        retireRecordsPerEvent: 2,
       },
       logger: () => {},
       withStateDigest: true,
@@ -228,6 +234,7 @@ export function openWorld({ seed, tasks, pipeline, script }: WorldOptions): Worl
   }
   const beat = (): void => {
     broker.heartbeat()
+    broker.expire(nowMs - TRANSACTION_TIMEOUT_MS)
     after(HEARTBEAT_EVERY_MS, beat)
   }
   after(0, beat)

@@ -338,7 +338,7 @@ export type ExplainResponse = Message<"wellspring.control.v1.ExplainResponse"> &
   level: Level;
 
   /**
-   * WAITING, RUNNING, BACKOFF, DONE, PARKED, CLOSED, OPEN or HOLE.
+   * WAITING, RUNNING, BACKOFF, DONE, PARKED, CLOSED, OPEN, HOLE or RETIRED.
    *
    * @generated from field: string state = 3;
    */

@@ -21,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file wellspring/journal/v1/state.proto.
  */
 export const file_wellspring_journal_v1_state: GenFile = /*@__PURE__*/
-  fileDesc("CiF3ZWxsc3ByaW5nL2pvdXJuYWwvdjEvc3RhdGUucHJvdG8SFXdlbGxzcHJpbmcuam91cm5hbC52MSLGAgoKQ2hlY2twb2ludBIRCglmbHVzaF9zZXEYASABKAESMAoEbmV4dBgCIAMoCzIiLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dE9mZnNldBITCgtwcm9kdWNlcl9pZBgDIAEoARINCgVlcG9jaBgEIAEoDRIXCg9qb3VybmFsX3ZlcnNpb24YBSABKA0SDwoHb3V0cHV0cxgGIAEoDRIWCg5vdXRwdXRzX2RpZ2VzdBgHIAEoDBIUCgxzdGF0ZV9kaWdlc3QYCCABKAwSMQoFYmVnYW4YCSADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSDwoHc3RyaWtlcxgKIAEoDRIzCgdzdXNwZWN0GAsgASgLMiIud2VsbHNwcmluZy5qb3VybmFsLnYxLklucHV0T2Zmc2V0IioKC0lucHV0T2Zmc2V0Eg0KBXRvcGljGAEgASgJEgwKBG5leHQYAiABKAEiZQoFT3duZXISDQoFbm9uY2UYASABKAkSEwoLcHJvZHVjZXJfaWQYAiABKAESDQoFZXBvY2gYAyABKA0SEAoIaW5zdGFuY2UYBCABKAkSFwoPY29udHJvbF9hZGRyZXNzGAUgASgJIqgDCgpQbGF0ZVN0YXRlEg8KB21lbWJlcnMYASABKAwSLAoEcnVucxgCIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEisKBWNsb3NlGAMgASgLMhwud2VsbHNwcmluZy5qb3VybmFsLnYxLkNsb3NlEg8KB2NoYW5nZWQYBCABKAgSGAoQZmlyc3RfYXJyaXZhbF9tcxgFIAEoARIXCg9sYXN0X2Fycml2YWxfbXMYBiABKAESDwoHYXJyaXZlZBgHIAEoDRIMCgRkb25lGAggASgNEg4KBmZhaWxlZBgJIAEoDRIPCgdtaXNzaW5nGAogASgNEhEKCWR1cGxpY2F0ZRgLIAEoDRIyCgpleHBpcmVkX2J5GAwgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSGAoQZmlyc3RfdmVyZGljdF9tcxgNIAEoARIOCgZwYXJrZWQYDiABKA0SDAoEc2VlbhgPIAMoCRIrCgVzd2VlcBgQIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5Td2VlcCJHCgVTd2VlcBIOCgZlbnRpdHkYASABKAkSDAoEc3RlcBgCIAEoCRIRCgluZXh0X3dlbGwYAyABKA0SDQoFY2xvc2UYBCABKAgiowIKCVdlbGxTdGF0ZRIPCgdtZW1iZXJzGAEgASgMEiwKBHJ1bnMYAiADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIrCgVjbG9zZRgDIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5DbG9zZRIPCgdjaGFuZ2VkGAQgASgIEhcKD2xhc3RfYXJyaXZhbF9tcxgFIAEoARIyCgpleHBpcmVkX2J5GAYgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSDAoEc2VlbhgHIAMoDRIPCgdhcnJpdmVkGAggASgNEgwKBGRvbmUYCSABKA0SDgoGZmFpbGVkGAogASgNEg8KB21pc3NpbmcYCyABKA0i9wEKCVNpdGVTdGF0ZRIxCgZpbWFnZXMYASADKAsyIS53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW1hZ2VTdGF0ZRIsCgRydW5zGAIgAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlN0ZXBSdW4SKwoFY2xvc2UYAyABKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuQ2xvc2USDwoHY2hhbmdlZBgEIAEoCBIXCg9sYXN0X2Fycml2YWxfbXMYBSABKAESMgoKZXhwaXJlZF9ieRgGIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5ItEBCgpJbWFnZVN0YXRlEgkKAXoYASABKA0SKwoHY2hhbm5lbBgCIAEoCzIaLndlbGxzcHJpbmcubGFiLnYxLkNoYW5uZWwSLQoIYXJ0aWZhY3QYAyABKAsyGy53ZWxsc3ByaW5nLmxhYi52MS5BcnRpZmFjdBISCgphcnJpdmVkX21zGAQgASgBEiwKBHJ1bnMYBSADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIaChJvcmlnaW5fdHJhY2VwYXJlbnQYBiABKAkijgEKBUNsb3NlEhAKCHJldmlzaW9uGAEgASgNEjEKCWNsb3NlZF9ieRgCIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5Eg0KBWF0X21zGAMgASgBEgwKBGRvbmUYBCABKA0SEAoIZXhwZWN0ZWQYBSABKA0SEQoJY29tcGxldGVkGAYgASgIIqsDCgdTdGVwUnVuEgwKBHN0ZXAYASABKA0SLgoFc3RhdGUYAiABKA4yHy53ZWxsc3ByaW5nLmpvdXJuYWwudjEuUnVuU3RhdGUSEgoKZ2VuZXJhdGlvbhgDIAEoDRIQCghyZXZpc2lvbhgEIAEoDRIPCgdhdHRlbXB0GAUgASgNEhIKCmVmZmVjdF9rZXkYBiABKAwSFAoMaW5wdXRfZGlnZXN0GAcgASgMEhAKCHJlYWR5X21zGAggASgBEg4KBmR1ZV9tcxgJIAEoARIQCghlbmRlZF9tcxgKIAEoARIOCgZvdXRwdXQYCyABKAwSGQoRb3V0cHV0X2VmZmVjdF9rZXkYDCABKAwSMAoHZmFpbHVyZRgNIAEoCzIfLndlbGxzcHJpbmcuc3RlcC52MS5TdGVwRmFpbHVyZRIwCghhdHRlbXB0cxgOIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5BdHRlbXB0Ei4KB3ZlcmRpY3QYDyABKA4yHS53ZWxsc3ByaW5nLnJlY29yZC52MS5WZXJkaWN0Eg4KBmlucHV0cxgQIAMoCSKUAQoHQXR0ZW1wdBIOCgZudW1iZXIYASABKA0SEAoIYXNrZWRfbXMYAiABKAESEgoKc3RhcnRlZF9tcxgDIAEoARIQCghlbmRlZF9tcxgEIAEoARIwCgdmYWlsdXJlGAUgASgLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEg8KB3JlcGxpY2EYBiABKAkqlAEKCFJ1blN0YXRlEhkKFVJVTl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFURV9SVU5OSU5HEAESFQoRUlVOX1NUQVRFX0JBQ0tPRkYQAhISCg5SVU5fU1RBVEVfRE9ORRADEhQKEFJVTl9TVEFURV9QQVJLRUQQBBIVChFSVU5fU1RBVEVfU0tJUFBFRBAFYgZwcm90bzM", [file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_record_v1_output, file_wellspring_step_v1_failure]);
+  fileDesc("CiF3ZWxsc3ByaW5nL2pvdXJuYWwvdjEvc3RhdGUucHJvdG8SFXdlbGxzcHJpbmcuam91cm5hbC52MSLGAgoKQ2hlY2twb2ludBIRCglmbHVzaF9zZXEYASABKAESMAoEbmV4dBgCIAMoCzIiLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dE9mZnNldBITCgtwcm9kdWNlcl9pZBgDIAEoARINCgVlcG9jaBgEIAEoDRIXCg9qb3VybmFsX3ZlcnNpb24YBSABKA0SDwoHb3V0cHV0cxgGIAEoDRIWCg5vdXRwdXRzX2RpZ2VzdBgHIAEoDBIUCgxzdGF0ZV9kaWdlc3QYCCABKAwSMQoFYmVnYW4YCSADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSDwoHc3RyaWtlcxgKIAEoDRIzCgdzdXNwZWN0GAsgASgLMiIud2VsbHNwcmluZy5qb3VybmFsLnYxLklucHV0T2Zmc2V0IioKC0lucHV0T2Zmc2V0Eg0KBXRvcGljGAEgASgJEgwKBG5leHQYAiABKAEiZQoFT3duZXISDQoFbm9uY2UYASABKAkSEwoLcHJvZHVjZXJfaWQYAiABKAESDQoFZXBvY2gYAyABKA0SEAoIaW5zdGFuY2UYBCABKAkSFwoPY29udHJvbF9hZGRyZXNzGAUgASgJItkDCgpQbGF0ZVN0YXRlEg8KB21lbWJlcnMYASABKAwSLAoEcnVucxgCIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEisKBWNsb3NlGAMgASgLMhwud2VsbHNwcmluZy5qb3VybmFsLnYxLkNsb3NlEg8KB2NoYW5nZWQYBCABKAgSGAoQZmlyc3RfYXJyaXZhbF9tcxgFIAEoARIXCg9sYXN0X2Fycml2YWxfbXMYBiABKAESDwoHYXJyaXZlZBgHIAEoDRIMCgRkb25lGAggASgNEg4KBmZhaWxlZBgJIAEoDRIPCgdtaXNzaW5nGAogASgNEhEKCWR1cGxpY2F0ZRgLIAEoDRIyCgpleHBpcmVkX2J5GAwgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSGAoQZmlyc3RfdmVyZGljdF9tcxgNIAEoARIOCgZwYXJrZWQYDiABKA0SDAoEc2VlbhgPIAMoCRIrCgVzd2VlcBgQIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5Td2VlcBIvCgdyZXRpcmVkGBEgASgLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlJldGlyZWQilQEKB1JldGlyZWQSDQoFYXRfbXMYASABKAESFgoJbmV4dF93ZWxsGAIgASgNSACIAQESEwoLcGxhbl9kaWdlc3QYAyABKAwSFwoPaW1hZ2VzX2V4cGVjdGVkGAQgASgNEg8KB29iamVjdHMYBSABKAESFgoOY291bnRzX21lbWJlcnMYBiABKAhCDAoKX25leHRfd2VsbCJHCgVTd2VlcBIOCgZlbnRpdHkYASABKAkSDAoEc3RlcBgCIAEoCRIRCgluZXh0X3dlbGwYAyABKA0SDQoFY2xvc2UYBCABKAgiowIKCVdlbGxTdGF0ZRIPCgdtZW1iZXJzGAEgASgMEiwKBHJ1bnMYAiADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIrCgVjbG9zZRgDIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5DbG9zZRIPCgdjaGFuZ2VkGAQgASgIEhcKD2xhc3RfYXJyaXZhbF9tcxgFIAEoARIyCgpleHBpcmVkX2J5GAYgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSDAoEc2VlbhgHIAMoDRIPCgdhcnJpdmVkGAggASgNEgwKBGRvbmUYCSABKA0SDgoGZmFpbGVkGAogASgNEg8KB21pc3NpbmcYCyABKA0i9wEKCVNpdGVTdGF0ZRIxCgZpbWFnZXMYASADKAsyIS53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW1hZ2VTdGF0ZRIsCgRydW5zGAIgAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlN0ZXBSdW4SKwoFY2xvc2UYAyABKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuQ2xvc2USDwoHY2hhbmdlZBgEIAEoCBIXCg9sYXN0X2Fycml2YWxfbXMYBSABKAESMgoKZXhwaXJlZF9ieRgGIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5ItEBCgpJbWFnZVN0YXRlEgkKAXoYASABKA0SKwoHY2hhbm5lbBgCIAEoCzIaLndlbGxzcHJpbmcubGFiLnYxLkNoYW5uZWwSLQoIYXJ0aWZhY3QYAyABKAsyGy53ZWxsc3ByaW5nLmxhYi52MS5BcnRpZmFjdBISCgphcnJpdmVkX21zGAQgASgBEiwKBHJ1bnMYBSADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIaChJvcmlnaW5fdHJhY2VwYXJlbnQYBiABKAkijgEKBUNsb3NlEhAKCHJldmlzaW9uGAEgASgNEjEKCWNsb3NlZF9ieRgCIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5Eg0KBWF0X21zGAMgASgBEgwKBGRvbmUYBCABKA0SEAoIZXhwZWN0ZWQYBSABKA0SEQoJY29tcGxldGVkGAYgASgIIqsDCgdTdGVwUnVuEgwKBHN0ZXAYASABKA0SLgoFc3RhdGUYAiABKA4yHy53ZWxsc3ByaW5nLmpvdXJuYWwudjEuUnVuU3RhdGUSEgoKZ2VuZXJhdGlvbhgDIAEoDRIQCghyZXZpc2lvbhgEIAEoDRIPCgdhdHRlbXB0GAUgASgNEhIKCmVmZmVjdF9rZXkYBiABKAwSFAoMaW5wdXRfZGlnZXN0GAcgASgMEhAKCHJlYWR5X21zGAggASgBEg4KBmR1ZV9tcxgJIAEoARIQCghlbmRlZF9tcxgKIAEoARIOCgZvdXRwdXQYCyABKAwSGQoRb3V0cHV0X2VmZmVjdF9rZXkYDCABKAwSMAoHZmFpbHVyZRgNIAEoCzIfLndlbGxzcHJpbmcuc3RlcC52MS5TdGVwRmFpbHVyZRIwCghhdHRlbXB0cxgOIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5BdHRlbXB0Ei4KB3ZlcmRpY3QYDyABKA4yHS53ZWxsc3ByaW5nLnJlY29yZC52MS5WZXJkaWN0Eg4KBmlucHV0cxgQIAMoCSKUAQoHQXR0ZW1wdBIOCgZudW1iZXIYASABKA0SEAoIYXNrZWRfbXMYAiABKAESEgoKc3RhcnRlZF9tcxgDIAEoARIQCghlbmRlZF9tcxgEIAEoARIwCgdmYWlsdXJlGAUgASgLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEg8KB3JlcGxpY2EYBiABKAkqlAEKCFJ1blN0YXRlEhkKFVJVTl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFURV9SVU5OSU5HEAESFQoRUlVOX1NUQVRFX0JBQ0tPRkYQAhISCg5SVU5fU1RBVEVfRE9ORRADEhQKEFJVTl9TVEFURV9QQVJLRUQQBBIVChFSVU5fU1RBVEVfU0tJUFBFRBAFYgZwcm90bzM", [file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_record_v1_output, file_wellspring_step_v1_failure]);
 
 /**
  * Key #ckpt: written by every flush.
@@ -58,7 +58,7 @@ export type Checkpoint = Message<"wellspring.journal.v1.Checkpoint"> & {
   epoch: number;
 
   /**
-   * Version of this state's layout; a coordinator that does not know it stops.
+   * The lowest version of this state's layout that its readers must know; a coordinator that does not know it stops.
    *
    * @generated from field: uint32 journal_version = 5;
    */
@@ -296,7 +296,7 @@ export type PlateState = Message<"wellspring.journal.v1.PlateState"> & {
   parked: number;
 
   /**
-   * Wells that have state, as <well>/t<time point>, before the plan names them.
+   * Wells that have state and that no plan names (yet), as <well>/t<time point>.
    *
    * @generated from field: repeated string seen = 15;
    */
@@ -308,6 +308,13 @@ export type PlateState = Message<"wellspring.journal.v1.PlateState"> & {
    * @generated from field: wellspring.journal.v1.Sweep sweep = 16;
    */
   sweep?: Sweep | undefined;
+
+  /**
+   * Set: the plate is retired, and this record is all that is kept of it.
+   *
+   * @generated from field: wellspring.journal.v1.Retired retired = 17;
+   */
+  retired?: Retired | undefined;
 };
 
 /**
@@ -316,6 +323,63 @@ export type PlateState = Message<"wellspring.journal.v1.PlateState"> & {
  */
 export const PlateStateSchema: GenMessage<PlateState> = /*@__PURE__*/
   messageDesc(file_wellspring_journal_v1_state, 3);
+
+/**
+ * What is kept of a plate that is retired, beside its counts, its close and its runs without their outputs. From
+ * journal version 2 on.
+ *
+ * @generated from message wellspring.journal.v1.Retired
+ */
+export type Retired = Message<"wellspring.journal.v1.Retired"> & {
+  /**
+   * When; from then on nothing is taken in for the plate.
+   *
+   * @generated from field: double at_ms = 1;
+   */
+  atMs: number;
+
+  /**
+   * Its wells and sites are being forgotten: index of the next well. Unset: they are all gone, the plan too.
+   *
+   * @generated from field: optional uint32 next_well = 2;
+   */
+  nextWell?: number | undefined;
+
+  /**
+   * SHA-256 of its plan, first 16 bytes: the same plan again is nothing.
+   *
+   * @generated from field: bytes plan_digest = 3;
+   */
+  planDigest: Uint8Array;
+
+  /**
+   * Images that the plan named.
+   *
+   * @generated from field: uint32 images_expected = 4;
+   */
+  imagesExpected: number;
+
+  /**
+   * Nuclei counted, where a step counts them.
+   *
+   * @generated from field: double objects = 5;
+   */
+  objects: number;
+
+  /**
+   * No step of the plate counts: objects is the sum over the wells that are forgotten.
+   *
+   * @generated from field: bool counts_members = 6;
+   */
+  countsMembers: boolean;
+};
+
+/**
+ * Describes the message wellspring.journal.v1.Retired.
+ * Use `create(RetiredSchema)` to create a new message.
+ */
+export const RetiredSchema: GenMessage<Retired> = /*@__PURE__*/
+  messageDesc(file_wellspring_journal_v1_state, 4);
 
 /**
  * A plate-wide redrive or an operator's close, in slices.
@@ -357,7 +421,7 @@ export type Sweep = Message<"wellspring.journal.v1.Sweep"> & {
  * Use `create(SweepSchema)` to create a new message.
  */
 export const SweepSchema: GenMessage<Sweep> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 4);
+  messageDesc(file_wellspring_journal_v1_state, 5);
 
 /**
  * Key <well at a time point>.
@@ -448,7 +512,7 @@ export type WellState = Message<"wellspring.journal.v1.WellState"> & {
  * Use `create(WellStateSchema)` to create a new message.
  */
 export const WellStateSchema: GenMessage<WellState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 5);
+  messageDesc(file_wellspring_journal_v1_state, 6);
 
 /**
  * Key <site>: its images, their step runs and outputs inside.
@@ -504,7 +568,7 @@ export type SiteState = Message<"wellspring.journal.v1.SiteState"> & {
  * Use `create(SiteStateSchema)` to create a new message.
  */
 export const SiteStateSchema: GenMessage<SiteState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 6);
+  messageDesc(file_wellspring_journal_v1_state, 7);
 
 /**
  * One image inside its site.
@@ -560,7 +624,7 @@ export type ImageState = Message<"wellspring.journal.v1.ImageState"> & {
  * Use `create(ImageStateSchema)` to create a new message.
  */
 export const ImageStateSchema: GenMessage<ImageState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 7);
+  messageDesc(file_wellspring_journal_v1_state, 8);
 
 /**
  * The latest close of a level.
@@ -616,7 +680,7 @@ export type Close = Message<"wellspring.journal.v1.Close"> & {
  * Use `create(CloseSchema)` to create a new message.
  */
 export const CloseSchema: GenMessage<Close> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 8);
+  messageDesc(file_wellspring_journal_v1_state, 9);
 
 /**
  * One step on one entity.
@@ -742,7 +806,7 @@ export type StepRun = Message<"wellspring.journal.v1.StepRun"> & {
  * Use `create(StepRunSchema)` to create a new message.
  */
 export const StepRunSchema: GenMessage<StepRun> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 9);
+  messageDesc(file_wellspring_journal_v1_state, 10);
 
 /**
  * One attempt of a step run.
@@ -798,7 +862,7 @@ export type Attempt = Message<"wellspring.journal.v1.Attempt"> & {
  * Use `create(AttemptSchema)` to create a new message.
  */
 export const AttemptSchema: GenMessage<Attempt> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 10);
+  messageDesc(file_wellspring_journal_v1_state, 11);
 
 /**
  * Where a step run stands.
