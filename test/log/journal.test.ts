@@ -1,0 +1,184 @@
+// State written by one version is read by the next: changelogs recorded with every released journal version
+// (record-journal.ts) restore for ever, and what was open in them is closed. A version from the future changes nothing.
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { create, fromBinary, fromJson, toBinary } from '@bufbuild/protobuf'
+import type { JsonValue } from '@bufbuild/protobuf'
+import { CheckpointSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
+import { loadPipeline } from '../../coordinator/core/check.ts'
+import { emptyTask } from '../../coordinator/core/state.ts'
+import { CHECKPOINT_KEY, JOURNAL_VERSION } from '../../coordinator/log/batch.ts'
+import type { MemoryBroker } from '../../coordinator/log/memory.ts'
+import { memoryBroker } from '../../coordinator/log/memory.ts'
+import type { InputTopic, Log, NewRecord } from '../../coordinator/log/port.ts'
+import { INPUT_TOPICS } from '../../coordinator/log/port.ts'
+import type { TakeOver } from '../../coordinator/log/restore.ts'
+import { takeOver } from '../../coordinator/log/restore.ts'
+import { pipeline as levels } from '../pipelines/echo-levels.ts'
+import type { World } from '../sim/world.ts'
+import { openWorld } from '../sim/world.ts'
+import { decodedState, decodedTask } from './journal.ts'
+
+const pipeline = loadPipeline(levels)
+const owner = { application: 'sim', instance: 'test', controlAddress: '' }
+
+type Fixture = {
+  readonly journalVersion: number
+  readonly flushSeq: number
+  readonly next: Readonly<Record<InputTopic, number>>
+  readonly records: readonly (readonly [key: string, value: string | null])[]
+  readonly state: readonly (readonly [key: string, entity: JsonValue])[]
+}
+
+const fixtures = [1, 2].map((version) => {
+  const path = new URL(`journals/${version}.json`, import.meta.url)
+  return JSON.parse(readFileSync(path, 'utf8')) as Fixture
+})
+
+const open = (broker: MemoryBroker): Log =>
+  broker.open('test', {
+    monotonicMs: () => 0,
+    request: (_, __, work) => Promise.resolve().then(work),
+  })
+
+const ours = (broker: MemoryBroker): TakeOver => ({
+  log: open(broker),
+  task: 0,
+  state: emptyTask('sim', pipeline),
+  owner,
+  isWanted: () => true,
+})
+
+const recordOf = (key: string, value: Uint8Array | null): NewRecord => ({
+  topic: 'state.v1',
+  partition: 0,
+  key,
+  value,
+  headers: {},
+})
+
+/** Puts the changelog, and as many inputs as it has passed, into a broker. */
+async function load(broker: MemoryBroker, { records, next }: Fixture): Promise<void> {
+  for (const topic of INPUT_TOPICS)
+    for (let at = 0; at < next[topic]; at += 1) broker.produce(topic, 0, 'passed', null)
+  const writer = await open(broker).fence(0)
+  await writer.commit(
+    records.map(([key, value]) =>
+      recordOf(key, value === null ? null : Buffer.from(value, 'base64')),
+    ),
+  )
+}
+
+function closed(world: World): string[] {
+  const state = decodedState(pipeline, world.broker.committed('state.v1'))
+  return Object.entries(state).flatMap(([key, entity]) =>
+    (entity as { close?: { completed?: boolean } }).close?.completed ? [key] : [],
+  )
+}
+
+for (const fixture of fixtures) {
+  const { journalVersion, flushSeq, next, state } = fixture
+
+  test(`journal version ${journalVersion} restores as it was written`, async () => {
+    assert.ok(state.length > 50)
+    const broker = memoryBroker(1)
+    await load(broker, fixture)
+    const restored = await takeOver(ours(broker))
+    assert.deepEqual(decodedTask(restored.state), Object.fromEntries(state))
+    assert.deepEqual([restored.flushSeq, restored.next], [flushSeq, next])
+    assert.equal(restored.state.journalVersion, journalVersion)
+  })
+
+  test(`what was open in journal version ${journalVersion} goes on under its old keys, and closes`, async () => {
+    const called: string[] = []
+    const world = openWorld({
+      seed: 1,
+      tasks: 1,
+      pipeline,
+      script: ({ effectKey }) => void called.push(Buffer.from(effectKey, 'hex').toString('base64')),
+      retireAfterMs: 60_000,
+    })
+    await load(world.broker, fixture)
+    world.start()
+    world.after(1, () => world.rebalance())
+    const known = state.find(([key]) => key === 'E/awaited/a1#plan')
+    assert.ok(known)
+    const plan = fromJson(PlatePlanSchema, known[1])
+    plan.plate = 'unplanned'
+    const command = create(CommandSchema, { action: { case: 'plan', value: plan } })
+    world.after(1_000, () =>
+      world.broker.produce('commands.v1', 0, 'E/unplanned', toBinary(CommandSchema, command)),
+    )
+    const plates = state.flatMap(([key]) =>
+      key.split('/').length === 3 && !key.includes('#') ? [key] : [],
+    )
+    // One plate waits for its images for an hour.
+    const isOver = (): boolean =>
+      world.nowMs() > 3_590_000 && plates.every((key) => closed(world).includes(key))
+    assert.ok(await world.run(4_000_000, isOver), `closed: ${closed(world).join()}`)
+    assert.deepEqual(world.complaints, [])
+    const running = state.flatMap(([key, site]) =>
+      key.startsWith('E/running/') && key.split('/').length === 6
+        ? (site as unknown as { images: { runs: { effectKey: string }[] }[] }).images
+        : [],
+    )
+    assert.equal(running.length, 4)
+    for (const { runs } of running) assert.ok(called.includes(runs[0]?.effectKey ?? ''))
+    const ends = (): string[] =>
+      Object.keys(decodedState(pipeline, world.broker.committed('state.v1')))
+    assert.ok(await world.run(5_000_000, () => ends().length === plates.length))
+    assert.deepEqual(ends().toSorted(), plates.toSorted(), 'and in the end only summaries are left')
+    const versions = world.broker
+      .committed('state.v1')
+      .flatMap(({ key, value }) =>
+        key?.toString() === CHECKPOINT_KEY && value
+          ? [fromBinary(CheckpointSchema, value).journalVersion]
+          : [],
+      )
+    const passed = fixture.records.filter(([key]) => key === CHECKPOINT_KEY).length
+    assert.equal(versions[passed], journalVersion, 'the last version may go on beside this one')
+    assert.deepEqual(
+      versions,
+      versions.toSorted((a, b) => a - b),
+    )
+    assert.equal(versions.at(-1), JOURNAL_VERSION)
+  })
+}
+
+test('a version from the future stops the coordinator with one message, and nothing is written', async () => {
+  const [fixture] = fixtures
+  assert.ok(fixture)
+  const world = openWorld({ seed: 1, tasks: 1, pipeline, script: () => undefined })
+  await load(world.broker, fixture)
+  const writer = await open(world.broker).fence(0)
+  const { flushSeq } = fixture
+  const checkpoint = create(CheckpointSchema, { flushSeq, journalVersion: JOURNAL_VERSION + 1 })
+  await writer.commit([
+    recordOf('a/kind/of/key/that/nobody/knows', Buffer.from('new')),
+    recordOf(CHECKPOINT_KEY, toBinary(CheckpointSchema, checkpoint)),
+  ])
+  const before = world.broker.committed('state.v1').length
+  world.start()
+  world.after(1, () => world.rebalance())
+  await world.run(60_000, () => false)
+  assert.equal(world.complaints.length, 1)
+  assert.match(
+    world.complaints[0] ?? '',
+    /newer version \(journal 3, this one knows 2\).*nothing was changed/,
+  )
+  assert.equal(world.broker.committed('state.v1').length, before)
+})
+
+test('a record that this version cannot read, under a version that it knows, stops it too', async () => {
+  const broker = memoryBroker(1)
+  const writer = await open(broker).fence(0)
+  await writer.commit([recordOf('a/kind/of/key', Buffer.from('new'))])
+  await assert.rejects(
+    takeOver(ours(broker)),
+    /state.v1 cannot be read: "a\/kind\/of\/key" is no entity key/,
+  )
+  assert.equal(broker.committed('state.v1').length, 1)
+})

@@ -1,0 +1,130 @@
+// Records the changelog that today's code writes, as a fixture that must restore for ever (journal.test.ts):
+//   node test/log/record-journal.ts > test/log/journals/<version>.json
+// Once for every released journal version, never again: a fixture that is recorded anew proves nothing.
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { durationFromMs } from '@bufbuild/protobuf/wkt'
+import { CheckpointSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
+import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import type { Command } from '#proto/wellspring/record/v1/input_pb.ts'
+import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
+import type { Fault } from '../../coordinator/calls/memory.ts'
+import type { CallRequest } from '../../coordinator/calls/port.ts'
+import { loadPipeline } from '../../coordinator/core/check.ts'
+import { hex, parseEntity, partitionKey, sha256, wellAt } from '../../coordinator/core/ids.ts'
+import { emptyTask, loadState } from '../../coordinator/core/state.ts'
+import type { Task } from '../../coordinator/core/state.ts'
+import { CHECKPOINT_KEY } from '../../coordinator/log/batch.ts'
+import type { LogRecord } from '../../coordinator/log/port.ts'
+import { pipeline as levels } from '../pipelines/echo-levels.ts'
+import type { World } from '../sim/world.ts'
+import { openWorld } from '../sim/world.ts'
+import { decodedState } from './journal.ts'
+
+const pipeline = loadPipeline(levels)
+/** A plate-wide command on 16 wells takes more than a flush. */
+const wellsOf = (plate: string): string[] =>
+  Array.from({ length: plate === 'swept' ? 16 : 2 }, (_, at) => wellAt(1, at + 1))
+const sitesOf = (plate: string): number[] => (plate === 'swept' ? [1] : [1, 2])
+const LAST_MS = 60_000
+
+/** Every kind of standing once: what happens to the images of each plate. */
+function faultOf({ entity }: CallRequest): Fault | undefined {
+  const [, plate, , well] = entity.split('/')
+  const isFirst = entity.endsWith('A01/t0/s1/z0/DNA')
+  if (plate === 'parked' && isFirst) return { kind: 'fail', reason: 'BAD_DATA' }
+  if (plate === 'swept' && well) return { kind: 'fail', reason: 'BAD_DATA' }
+  if (plate === 'running') return { kind: 'hang' }
+  if (plate === 'backoff') return { kind: 'fail', reason: 'NOT_YET', retryAfterMs: 3_600_000 }
+  return undefined
+}
+
+function command(world: World, plate: string, atMs: number, action: Command['action']): void {
+  const value = toBinary(CommandSchema, create(CommandSchema, { action }))
+  world.after(atMs, () => world.broker.produce('commands.v1', 0, `E/${plate}`, value))
+}
+
+function plan(world: World, plate: string, atMs: number): void {
+  const value = create(PlatePlanSchema, {
+    experiment: 'E',
+    plate,
+    acquisition: 'a1',
+    wells: wellsOf(plate).map((well) => ({ well })),
+    sites: sitesOf(plate),
+    timePoints: [0],
+    zPlanes: [0],
+    channels: [{ name: 'DNA', kind: ChannelKind.NUCLEI }],
+    completeness: {
+      quorum: 0.9,
+      quorumAfter: durationFromMs(5_000),
+      deadline: durationFromMs(plate === 'awaited' ? 3_600_000 : 10_000),
+    },
+  })
+  command(world, plate, atMs, { case: 'plan', value })
+}
+
+function images(world: World, plate: string, atMs: number, some: (name: string) => boolean): void {
+  for (const well of wellsOf(plate))
+    for (const site of sitesOf(plate)) {
+      const name = `E/${plate}/a1/${well}/t0/s${site}/z0/DNA`
+      if (!some(name)) continue
+      const image = create(ImageAcquiredSchema, {
+        identity: parseEntity(name),
+        channel: { name: 'DNA', kind: ChannelKind.NUCLEI },
+        artifact: { uri: `file:///${name}`, sizeBytes: 1, sha256: hex(sha256(Buffer.from(name))) },
+      })
+      const value = toBinary(ImageAcquiredSchema, image)
+      world.after(atMs, () => world.broker.produce('images.v1', 0, partitionKey(name), value))
+    }
+}
+
+/** The committed changelog of a world in which every kind of standing occurs, up to the flush that shows all. */
+async function record(retireAfterMs: number): Promise<LogRecord[]> {
+  const world = openWorld({ seed: 1, tasks: 1, pipeline, script: faultOf, retireAfterMs })
+  world.start()
+  world.after(1, () => world.rebalance())
+  for (const plate of ['done', 'parked', 'late', 'swept', 'running', 'backoff', 'awaited'])
+    plan(world, plate, 10)
+  for (const plate of ['done', 'parked', 'swept', 'running', 'backoff', 'unplanned'])
+    images(world, plate, 100, () => true)
+  images(world, 'awaited', 100, (name) => name.includes('/A01/'))
+  images(world, 'late', 100, (name) => !name.includes('A02/t0/s2'))
+  images(world, 'late', 20_000, (name) => name.includes('A02/t0/s2'))
+  const redrive = (entity: string): Command['action'] => ({
+    case: 'redrive',
+    value: { $typeName: 'wellspring.record.v1.Redrive', entity, step: '' },
+  })
+  command(world, 'parked', 20_000, redrive('E/parked/a1/A01/t0/s1/z0/DNA'))
+  command(world, 'swept', 40_000, redrive('E/swept/a1'))
+  await world.run(LAST_MS, () => false)
+  const log = world.broker.committed('state.v1')
+  const seen = emptyTask('sim', pipeline)
+  const end = log.findIndex(({ key, value }) => {
+    const name = key?.toString() ?? ''
+    if (!name.startsWith('#')) loadState(seen, name, value)
+    return name === CHECKPOINT_KEY && isWhole(seen, retireAfterMs < Infinity)
+  })
+  if (end < 0) throw new Error('the world never showed all at once')
+  return log.slice(0, end + 1)
+}
+
+/** A plate-wide command is under way; or, where plates are retired, one is and another was. */
+function isWhole(task: Task, isRetiring: boolean): boolean {
+  const plates = [...task.plates.keys()].map((key) => task.plates.get(key))
+  if (!isRetiring) return plates.some((plate) => plate?.sweep)
+  const retired = plates.flatMap((plate) => plate?.retired ?? [])
+  return retired.length > 1 && retired.some((one) => one.nextWell !== undefined)
+}
+
+const log = await record(process.argv.includes('--retire') ? 8_000 : Infinity)
+const checkpoint = log.at(-1)
+if (!checkpoint?.value) throw new Error('a flush ends with its checkpoint')
+const { journalVersion, flushSeq, ...rest } = fromBinary(CheckpointSchema, checkpoint.value)
+const next = Object.fromEntries(rest.next.map((one) => [one.topic, one.next]))
+const lines = (all: unknown[]): string => all.map((one) => JSON.stringify(one)).join(',\n')
+const records = log.map(({ key, value }) => [key?.toString(), value?.toString('base64') ?? null])
+const state = Object.entries(decodedState(pipeline, log))
+console.log(
+  `{"journalVersion":${journalVersion},"flushSeq":${flushSeq},"next":${JSON.stringify(next)},\n` +
+    `"records":[\n${lines(records)}\n],\n"state":[\n${lines(state)}\n]}`,
+)
