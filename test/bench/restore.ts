@@ -1,0 +1,144 @@
+// Restore: taking tasks over whose state holds many open plates, as a coordinator does that begins alone, against
+// fetching the same partitions without doing anything with the records, in turn in the same minute.
+import type { Producer } from 'kafkajs'
+import { create, toBinary } from '@bufbuild/protobuf'
+import type { DescMethod } from '@bufbuild/protobuf'
+import { loadPipeline } from '../../coordinator/core/check.ts'
+import { hex, sha256 } from '../../coordinator/core/ids.ts'
+import { createKafka } from '../../coordinator/log/connection.ts'
+import { openKafkaLog } from '../../coordinator/log/kafka.ts'
+import type { Log } from '../../coordinator/log/port.ts'
+import { takeOver } from '../../coordinator/log/restore.ts'
+import { createTopics } from '../../coordinator/log/topics.ts'
+import { brokerForTests } from '../../dev/broker.ts'
+import type { Layout } from '../e2e/stage.ts'
+import { imageRecords, planRecord } from '../e2e/stage.ts'
+import { pipeline as levels } from '../pipelines/echo-levels.ts'
+import { benchBrokers } from './brokers.ts'
+import { openEngine } from './engine.ts'
+import { plansFor } from './feed.ts'
+import type { Figures, Say } from './figures.ts'
+import { rounded, setting } from './figures.ts'
+
+const TASKS = 8
+/** A tenth of the 600 plates that a coordinator must hold; WELLSPRING_BENCH_PLATES=600 takes 2 GB of disk. */
+const PLATES = 60
+/** 9,342 images: 600 plates are 5.6 M. */
+const LAYOUT: Layout = { wells: 173, sites: 9, channels: 6 }
+const SEND_RECORDS = 200
+const TARGET = { recordsPerSecond: 100_000, gigabytes: 4, seconds: 120 }
+const pipeline = loadPipeline(levels)
+
+type State = readonly (readonly [key: string, bytes: Uint8Array])[]
+
+export async function restore(say: Say): Promise<Figures> {
+  const plates = setting('WELLSPRING_BENCH_PLATES', PLATES)
+  const brokers = benchBrokers().brokers ?? (await brokerForTests()).brokers
+  const application = `restore${process.pid}`
+  const base = { brokers, topicPrefix: `${application}.`, tasks: TASKS, logger: (): void => {} }
+  await createTopics({ ...base, clientId: 'bench' })
+  const { records, images } = await fill(base, plates, await plateState())
+  say(`restore: ${records} state records of ${plates} open plates with ${images} images`)
+  const log = await openKafkaLog({
+    ...base,
+    application,
+    instance: 'bench',
+    controlAddress: '',
+    sessionTimeoutMs: 10_000,
+  })
+  const tasks = Array.from({ length: TASKS }, (_, task) => task)
+  globalThis.gc?.()
+  const before = process.memoryUsage().rss
+  const restored = await timed(() =>
+    Promise.all(
+      tasks.map((task) =>
+        takeOver(log, task, pipeline, { application, instance: 'bench', controlAddress: '' }),
+      ),
+    ),
+  )
+  const rss = process.memoryUsage().rss - before
+  const sites = restored.result.reduce((sum, { state }) => sum + state.sites.size(), 0)
+  const bare = await timed(() => Promise.all(tasks.map((task) => fetchAll(log, task))))
+  await Promise.all(restored.result.map(({ writer }) => writer.close()))
+  await log.close()
+  const perSecond = rounded(records / restored.seconds, 0)
+  const barePerSecond = rounded(records / bare.seconds, 0)
+  const gigabytes = rounded(rss / 1e9, 2)
+  say(`  restored ${sites} sites in ${restored.seconds} s: ${perSecond} records/s, ${gigabytes} GB`)
+  say(`  bare fetch ${barePerSecond} records/s: ${rounded(perSecond / barePerSecond, 2)}`)
+  return {
+    workload: 'restore',
+    ok:
+      perSecond >= TARGET.recordsPerSecond &&
+      gigabytes < TARGET.gigabytes &&
+      restored.seconds < TARGET.seconds,
+    plates,
+    images,
+    records,
+    sites,
+    seconds: restored.seconds,
+    recordsPerSecond: perSecond,
+    bareRecordsPerSecond: barePerSecond,
+    ratio: rounded(perSecond / barePerSecond),
+    residentGigabytes: gigabytes,
+    bytesPerImage: rounded(rss / images, 0),
+    target: TARGET,
+  }
+}
+
+/** What the production tasks keep of one open plate, all but its last well done. */
+async function plateState(): Promise<State> {
+  let answers = 0
+  const answer = (method: DescMethod): Uint8Array => {
+    answers += 1
+    const digest = hex(sha256(Buffer.from(String(answers))))
+    return toBinary(method.output, create(method.output, { digest }))
+  }
+  const engine = await openEngine({ tasks: 1, pipeline, answer })
+  const [plan] = plansFor('made', 1, 1, LAYOUT)
+  if (!plan) throw new Error('no plan')
+  await engine.take([planRecord(plan)])
+  await engine.take(imageRecords(plan).slice(0, -LAYOUT.sites * LAYOUT.channels))
+  const state = engine.host.running()[0]?.state
+  if (!state) throw new Error('the task does not run')
+  const plans = state.plans.all().map(([key, bytes]) => [`${key}#plan`, bytes] as const)
+  const kept = [...plans, ...state.plates.all(), ...state.wells.all(), ...state.sites.all()]
+  await engine.close()
+  return kept
+}
+
+/** The same plate under many names, in turn over the tasks. */
+async function fill(
+  base: { readonly brokers: readonly string[]; readonly topicPrefix: string },
+  plates: number,
+  state: State,
+): Promise<{ records: number; images: number }> {
+  const producer: Producer = createKafka(base).producer({ maxInFlightRequests: 1 })
+  await producer.connect()
+  for (let plate = 0; plate < plates; plate += 1) {
+    const messages = state.map(([key, bytes]) => ({
+      key: key.replace(/^[^/]*\/[^/]*/, `E/p${plate}`),
+      value: Buffer.from(bytes),
+      partition: plate % TASKS,
+    }))
+    for (let at = 0; at < messages.length; at += SEND_RECORDS)
+      await producer.send({
+        topic: `${base.topicPrefix}state.v1`,
+        acks: -1,
+        messages: messages.slice(at, at + SEND_RECORDS),
+      })
+  }
+  await producer.disconnect()
+  const images = plates * (LAYOUT.wells - 1) * LAYOUT.sites * LAYOUT.channels
+  return { records: plates * state.length, images }
+}
+
+async function fetchAll(log: Log, task: number): Promise<void> {
+  await log.readState(task, 0, () => false)
+}
+
+async function timed<T>(work: () => Promise<T>): Promise<{ result: T; seconds: number }> {
+  const startMs = performance.now()
+  const result = await work()
+  return { result, seconds: rounded((performance.now() - startMs) / 1000, 2) }
+}
