@@ -5,6 +5,7 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import type { DescMethod } from '@bufbuild/protobuf'
 import { loadPipeline } from '../../coordinator/core/check.ts'
 import { hex, sha256 } from '../../coordinator/core/ids.ts'
+import { emptyTask } from '../../coordinator/core/state.ts'
 import { createKafka } from '../../coordinator/log/connection.ts'
 import { openKafkaLog } from '../../coordinator/log/kafka.ts'
 import type { Log } from '../../coordinator/log/port.ts'
@@ -52,7 +53,13 @@ export async function restore(say: Say): Promise<Figures> {
   const restored = await timed(() =>
     Promise.all(
       tasks.map((task) =>
-        takeOver(log, task, pipeline, { application, instance: 'bench', controlAddress: '' }),
+        takeOver({
+          log,
+          task,
+          state: emptyTask(application, pipeline),
+          owner: { application, instance: 'bench', controlAddress: '' },
+          isWanted: () => true,
+        }),
       ),
     ),
   )
