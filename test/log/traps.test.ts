@@ -7,19 +7,25 @@
 // 6  a rejoin without REBALANCING          here: a session that ran out
 // 7  an error in a listener is the end     here: errors end the process
 // 8  connect() does not fence              port.suite: a claim alone fences
-// 9  disconnecting during a flush          here: a close during a commit; task.ts awaits the flush
+// 9  disconnecting during a flush          here: a task that leaves; a close during a commit
 // 10 stop() may take long, or not stop     here: close is bounded; kafka.test: close is quick
 // 11 positions never reach the end         here: nothing but aborted; kafka.test: positions pass markers
 // 12 a time-out has no code                faults/proxy.test: lost in silence
 // 13 while the broker is away              here: pause and resume; faults.test: the broker goes and comes back
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { openMemoryCaller } from '../../coordinator/calls/memory.ts'
+import { loadPipeline } from '../../coordinator/core/check.ts'
+import { host } from '../../coordinator/host.ts'
+import { systemClock } from '../../coordinator/log/clock.ts'
 import { createKafka } from '../../coordinator/log/connection.ts'
 import { openKafkaLog } from '../../coordinator/log/kafka.ts'
+import { limits } from '../../coordinator/log/limits.ts'
 import { kafkajs } from '../../coordinator/log/patches.ts'
 import type { Log } from '../../coordinator/log/port.ts'
 import type { ProxiedBroker } from '../faults/proxied.ts'
 import { proxiedBroker } from '../faults/proxied.ts'
+import { pipeline as levels } from '../pipelines/echo-levels.ts'
 import { createMember, keyOf, record } from './port.suite.ts'
 import { kafkaWorld } from './world.ts'
 
@@ -157,6 +163,60 @@ test('trap 9: a writer that is closed during its commit is gone, and leaves no c
     ['a', 'c'],
   )
   await next.close()
+})
+
+test('trap 9: a task that leaves lets its flush end before it disconnects the writer', async () => {
+  const world = await kafkaWorld(1, broker.direct)
+  const log = await openKafkaLog({ ...world.options, brokers: broker.brokers, instance: 'leaves' })
+  closing.push(() => log.close())
+  const steps: string[] = []
+  const seen = new EventTarget()
+  const step = (name: string): void => {
+    steps.push(name)
+    seen.dispatchEvent(new Event(name))
+  }
+  const watched: Log = {
+    ...log,
+    async fence(task) {
+      const writer = await log.fence(task)
+      return {
+        id: writer.id,
+        async commit(records) {
+          const isFlush = records.some(({ topic }) => topic === 'dead-letters.v1')
+          if (isFlush) step('flush')
+          await writer.commit(records)
+          if (isFlush) step('committed')
+        },
+        close() {
+          step('close')
+          return writer.close()
+        },
+      }
+    },
+  }
+  const tasks = host({
+    log: watched,
+    caller: openMemoryCaller({
+      schedule: (ms, run) => void setTimeout(run, ms),
+      dice: Math.random,
+      script: () => undefined,
+    }),
+    pipeline: loadPipeline(levels),
+    owner: { application: world.options.application, instance: 'leaves', controlAddress: '' },
+    clock: systemClock(),
+    random: Math.random,
+    limits,
+    logger: () => {},
+    fatal: (error) => step(error.message),
+  })
+  await log.join(tasks)
+  const flushing = new Promise((resolve) => seen.addEventListener('flush', resolve))
+  broker.proxy.delay(50, 'leaves')
+  await world.produce('images.v1', 0, 'k', 'no image at all')
+  await flushing
+  await tasks.close()
+  broker.proxy.heal('leaves')
+  assert.deepEqual(steps, ['flush', 'committed', 'close'])
 })
 
 test('trap 10: close is bounded while the broker says nothing, and delivers nothing afterwards', async () => {
