@@ -202,7 +202,7 @@ export class TaskEngine {
     this.state = back.state
     this.#flushSeq = back.flushSeq
     this.#inbox.reset(back.next)
-    this.#caution.begin(back.last, back.next)
+    this.#caution.begin(back.last, back.next, back.writer.id)
     this.phase = 'running'
     logger('info', 'task taken over', {
       task: this.task,

@@ -1,8 +1,8 @@
 // A record that kills its process would kill every next one too. The checkpoint remembers where an owner went on; one
-// that ended without getting past that place counts as a strike. From the second on records are taken one by one, each
+// that ended without getting past that place counts as a strike, unless we are that owner and only lost a flush. From the second on records are taken one by one, each
 // named by a committed checkpoint first; the one in hand at the third strike is set aside unread.
 import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { InputTopic, LogRecord } from './port.ts'
+import type { InputTopic, LogRecord, WriterId } from './port.ts'
 import { INPUT_TOPICS } from './port.ts'
 
 const STRIKES_ALONE = 2
@@ -15,8 +15,8 @@ type Place = { readonly topic: InputTopic; readonly offset: number }
 type Said = Pick<Checkpoint, 'began' | 'strikes'> & { readonly suspect?: Checkpoint['suspect'] }
 
 export type Caution = {
-  /** A new owner goes on here, after this checkpoint. */
-  begin(last: Said | undefined, next: Next): void
+  /** A new owner goes on here, after this checkpoint, and writes as `writer`. */
+  begin(last: (Said & WriterId) | undefined, next: Next, writer: WriterId): void
   /** Whether a record may be taken in now. False: a flush must be committed first. */
   mayTake(record: LogRecord): boolean
   /** The record was in hand when the process died for the third time. */
@@ -42,14 +42,21 @@ export function caution(): Caution {
   let isSilent = true
   let inHand: Place | undefined
   let alone = 0
+  /** Writers of this process: what one of them left behind killed nobody. */
+  const ours = new Set<string>()
+  const named = ({ producerId, epoch }: WriterId): string => `${producerId}/${epoch}`
 
   const isAlone = (): boolean => strikes >= STRIKES_ALONE
 
   return {
-    begin(last, next) {
+    begin(last, next, writer) {
       const before = new Map(last?.began.map((at) => [at.topic, at.next]))
       const isStuck = INPUT_TOPICS.every((topic) => before.get(topic) === next[topic])
-      strikes = before.size === 0 ? 0 : isStuck ? (last?.strikes ?? 0) + 1 : 1
+      const isOurs = last !== undefined && ours.has(named(last))
+      const strike = isOurs ? 0 : 1
+      if (!isOurs) ours.clear()
+      ours.add(named(writer))
+      strikes = before.size === 0 ? 0 : isStuck ? (last?.strikes ?? 0) + strike : strike
       condemned = strikes >= STRIKES_OUT ? placeOf(last?.suspect) : undefined
       began = { ...next }
       wanted = undefined

@@ -5,8 +5,12 @@ import { caution } from '../../coordinator/log/caution.ts'
 import type { LogRecord } from '../../coordinator/log/port.ts'
 
 type Said = ReturnType<ReturnType<typeof caution>['said']>
+type Writer = { producerId: number; epoch: number }
 /** What is committed: the checkpoint's part, and how far the inputs were taken in. */
-type Committed = { said?: Said; next: number }
+type Committed = { said?: Said & Writer; next: number }
+
+let epoch = 0
+const nextWriter = (): Writer => ({ producerId: 7, epoch: (epoch += 1) })
 
 const commands = 5
 
@@ -20,14 +24,15 @@ function recordAt(offset: number): LogRecord {
  */
 function live(committed: Committed, deadly: number, end = 20, perFlush = 8) {
   const own = caution()
-  own.begin(committed.said, { 'images.v1': committed.next, 'commands.v1': commands })
+  const writer = nextWriter()
+  own.begin(committed.said, { 'images.v1': committed.next, 'commands.v1': commands }, writer)
   let { next } = committed
   let flushes = 0
   let unflushed = 0
   const setAside: number[] = []
   const flush = (): void => {
     const said = own.said({ 'images.v1': next, 'commands.v1': commands })
-    committed.said = said
+    committed.said = { ...said, ...writer }
     committed.next = next
     own.committed(said)
     flushes += 1
@@ -86,8 +91,26 @@ test('records are taken one by one only while somebody may have died of one', ()
   assert.deepEqual(live(committed, -1, 13), { died: false, setAside: [], flushes: 2 })
 })
 
+test('an owner that lost flush after flush, and lives, finds no record guilty', () => {
+  const own = caution()
+  const next = { 'images.v1': 3, 'commands.v1': commands }
+  let said: (Said & Writer) | undefined
+  for (let lost = 0; lost < 5; lost += 1) {
+    const writer = nextWriter()
+    own.begin(said, next, writer)
+    // What names the record is committed; the flush that carries it is lost, and the task is taken over again.
+    assert.ok(!own.mayTake(recordAt(3)))
+    said = { ...own.said(next), ...writer }
+    own.committed(said)
+    assert.ok(own.mayTake(recordAt(3)))
+    assert.ok(!own.isCondemned(recordAt(3)))
+    own.taken(recordAt(3), true)
+  }
+})
+
 test('state of before this was known begins anew', () => {
   const own = caution()
-  own.begin({ began: [], strikes: 0 }, { 'images.v1': 7, 'commands.v1': commands })
+  const last = { began: [], strikes: 0, ...nextWriter() }
+  own.begin(last, { 'images.v1': 7, 'commands.v1': commands }, nextWriter())
   assert.equal(own.said({ 'images.v1': 7, 'commands.v1': commands }).strikes, 0)
 })

@@ -15,6 +15,7 @@ import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/stat
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import {
   ClosedBy,
+  DeadLetterSchema,
   LevelClosedSchema,
   StepResultSchema,
 } from '#proto/wellspring/record/v1/output_pb.ts'
@@ -45,6 +46,7 @@ export function broken(judged: Judged): string[] {
   }
   complaints.push(...announced(broker), ...results(broker, pipeline, executions))
   complaints.push(...closedOverWaitingData(judged))
+  complaints.push(...innocents(broker))
   if (broker.hasOpenTransaction()) complaints.push('T6 a transaction hangs open')
   const report = audit(topicRecords(broker), { label: pipeline.label, steps: stepsOf(pipeline) })
   if (report.missing > 0) complaints.push(`T5 missing: ${report.names.missing.join(', ')}`)
@@ -158,6 +160,16 @@ function results(
     for (const [key, times] of executions)
       if (times > 1) complaints.push(`I3 effect ${key} happened ${times} times`)
   return complaints
+}
+
+/** I1: no record kills its process in a world, so none may be set aside for that. */
+function innocents(broker: MemoryBroker): string[] {
+  return broker.committed('dead-letters.v1').flatMap(({ value }) => {
+    const letter = value && fromBinary(DeadLetterSchema, value)
+    if (letter?.failure?.reason !== 'KILLED_ITS_PROCESS') return []
+    const { topic, partition, offset } = letter.origin ?? {}
+    return [`I1 ${topic}/${partition}@${offset} killed nobody and was set aside`]
+  })
 }
 
 /** I10: after an outage no close names an image as never arrived that was waiting in the topic. */
