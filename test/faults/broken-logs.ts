@@ -3,7 +3,7 @@ import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Broken } from './broken.ts'
 import { at, flushAt } from './broken.ts'
 import type { Evidence } from './evidence.ts'
-import { announcement, flush, own, plate, sites } from './good.ts'
+import { announcement, flush, own, plate, sites, summary } from './good.ts'
 
 export const brokenLogs: readonly Broken[] = [
   {
@@ -163,7 +163,13 @@ export const brokenLogs: readonly Broken[] = [
   {
     rule: 'I12',
     how: 'a retired plate leaves more than its summary',
-    says: /E\/P\/a1 is retired, and state.v1 still holds E\/P\/a1\/A01\/t0$/m,
+    says: /^E\/P\/a1 is retired, and state.v1 still holds E\/P\/a1#plan\n.*E\/P\/a1\/A01/s,
+    story: (story) => void flushAt(story, at.GROUPS).state.push(summary()),
+  },
+  {
+    rule: 'I12',
+    how: 'a plate that should be retired is not',
+    says: /E\/P\/a1 should be retired, and is not/,
     evidence: (evidence) => ({
       ...evidence,
       circumstances: { ...evidence.circumstances, retired: [plate] },

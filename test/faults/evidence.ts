@@ -118,7 +118,7 @@ export type Circumstances = {
   readonly poisoned: readonly { topic: string; partition: number; offset: number }[]
   /** Longest time from the stamp of an announcement to its acknowledgement, as the announcer saw it; default 2,000. */
   readonly announceMsMax?: number
-  /** Plate acquisitions (entity keys) of which only the summary may be left in state.v1. */
+  /** Plate acquisitions (entity keys) that must have been retired by now. */
   readonly retired?: readonly string[]
   /** Undefined: I13 is not judged. */
   readonly neighbours?: Neighbours

@@ -154,6 +154,11 @@ function groups(): [string, Uint8Array][] {
   ]
 }
 
+/** What a retired plate keeps. */
+export function summary(): [string, Uint8Array] {
+  return [plate, toBinary(PlateStateSchema, create(PlateStateSchema, { retired: {} }))]
+}
+
 function runIn(step: number, state: RunState): StepRun {
   return create(StepRunSchema, { step, state, generation: 1, attempt: 1 })
 }

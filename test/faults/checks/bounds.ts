@@ -1,6 +1,10 @@
 // I12: what is open stays bounded. Of the log: transactions are small, one at a time per writer, and ended soon. Of the
-// processes: memory and handles, where the run took samples. Retired plates: see retired().
+// processes: memory and handles, where the run took samples. Of a retired plate only its summary is left.
+import { fromBinary } from '@bufbuild/protobuf'
+import { PlateStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Evidence } from '../evidence.ts'
+import { plateOf } from './names.ts'
+import { journals } from './records.ts'
 import { placeName, transactions } from './transactions.ts'
 
 const limits = {
@@ -35,24 +39,25 @@ function samples({ circumstances: { samples: taken, bounds } }: Evidence): strin
   ])
 }
 
-/**
- * Plates that were retired leave only their summary: `circumstances.retired` names them, and no other key of theirs
- * may have a value in the last state.
- */
-function retired({ circumstances, committed }: Evidence): string[] {
-  const plates = circumstances.retired ?? []
-  if (plates.length === 0) return []
+/** A plate that says it is retired has forgotten all but its summary; those that must be are. */
+function retired(evidence: Evidence): string[] {
   const last = new Map(
-    committed.flatMap(({ topic, key, value }) =>
-      topic === 'state.v1' ? [[key ?? '', value]] : [],
-    ),
+    [...journals(evidence).values()].flat().map(({ key, value }) => [key ?? '', value]),
   )
-  return plates.flatMap((plate) =>
-    [...last].flatMap(([key, value]) => {
-      const isBelow = key.startsWith(`${plate}/`) || key === `${plate}#plan`
-      return isBelow && value !== null
-        ? [`${plate} is retired, and state.v1 still holds ${key}`]
-        : []
-    }),
-  )
+  const forgotten = new Set<string>()
+  const complaints: string[] = []
+  for (const [key, value] of last) {
+    if (value === null || key.split('/').length !== 3 || key.endsWith('#plan')) continue
+    const summary = fromBinary(PlateStateSchema, value).retired
+    if (summary && summary.nextWell === undefined) forgotten.add(key)
+    if (summary?.nextWell !== undefined) complaints.push(`${key} is retired only in part`)
+  }
+  for (const [key, value] of last) {
+    const plate = plateOf(key.replace(/#plan$/, ''))
+    if (value !== null && key !== plate && forgotten.has(plate))
+      complaints.push(`${plate} is retired, and state.v1 still holds ${key}`)
+  }
+  for (const plate of evidence.circumstances.retired ?? [])
+    if (!forgotten.has(plate)) complaints.push(`${plate} should be retired, and is not`)
+  return complaints
 }

@@ -175,10 +175,13 @@ function platesTold(evidence: Evidence): string[] {
 /** What cannot be taken in ends in one dead letter, and a good image of a plan in none. */
 function refusedOnce(evidence: Evidence): string[] {
   const letters = new Map<string, number>()
+  const tooLate = new Set<string>()
   for (const { message } of deadLetters(evidence)) {
     if (!message.origin) continue
     const place = placeOf(message.origin)
     letters.set(place, (letters.get(place) ?? 0) + 1)
+    // Its plate was finished and forgotten: nothing can be told of the image any more.
+    if (message.failure?.reason === 'PLATE_RETIRED') tooLate.add(place)
   }
   const readable = new Set(announcements(evidence).map(({ record }) => placeOf(record)))
   const poisoned = new Set(evidence.circumstances.poisoned.map(placeOf))
@@ -191,7 +194,7 @@ function refusedOnce(evidence: Evidence): string[] {
   })
   const innocent = announcements(evidence).flatMap(({ record, entity }) => {
     const place = placeOf(record)
-    const isGood = planned(evidence).has(entity) && !poisoned.has(place)
+    const isGood = planned(evidence).has(entity) && !poisoned.has(place) && !tooLate.has(place)
     return isGood && letters.has(place)
       ? [`${place} is ${entity}, a good image, and was refused`]
       : []
