@@ -134,6 +134,14 @@ test('production imports no dev program and no test', () => {
   )
 })
 
+test('judges know the contracts, and nothing of what they judge', () => {
+  direction(
+    /^test\/faults\/(checks\/|(evidence|collect|reader|segments|pipelines)\.ts$)/,
+    (target) => !/^(coordinator|cli|ingest|services)\//.test(target),
+    'write it anew from the contract: a shared mistake would be judged right',
+  )
+})
+
 test('no any, default export, barrel or enum', () => {
   const typescript = code.filter((file) => file.endsWith('.ts'))
   none(
