@@ -22,6 +22,8 @@ export type Config = {
   readonly roots: readonly string[]
   /** Calls under way in this process. */
   readonly callsInFlightMax: number
+  /** Follow the state of tasks that others own. */
+  readonly withStandby: boolean
   /** Log the state's hash with every flush: for judges, and costs a pass over the state each time. */
   readonly withStateDigest: boolean
   /** How long a finished plate is kept before it is retired. */
@@ -60,6 +62,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     otlpBackend: env['OTEL_EXPORTER_OTLP_ENDPOINT'],
     roots: [...list(env['WELLSPRING_ROOTS'], ':'), ...list(env['WELLSPRING_STORE'], ':')],
     callsInFlightMax: number('WELLSPRING_CALLS_IN_FLIGHT_MAX', 10_000, 1),
+    withStandby: number('WELLSPRING_STANDBY', 0, 0) > 0,
     withStateDigest: number('WELLSPRING_STATE_DIGEST', 0, 0) > 0,
     retireAfterMs: number('WELLSPRING_RETIRE_AFTER_MS', limits.retireAfterMs, 0),
   }

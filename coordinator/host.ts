@@ -52,6 +52,8 @@ export function host(options: HostOptions): Host {
           engine.start()
         }
       }
+      // After the starts: they take what the standby has of their tasks.
+      options.standby?.owned(tasks)
       return positions
     },
     confirmed(sentAtMs) {

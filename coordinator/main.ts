@@ -5,6 +5,8 @@ import { serveControl } from './control/server.ts'
 import { create } from '@bufbuild/protobuf'
 import { ServiceStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
 import { loadPipeline } from './core/check.ts'
+import { emptyTask } from './core/state.ts'
+import type { Task } from './core/state.ts'
 import type { PipelineSpec } from './core/pipeline.ts'
 import type { Host } from './host.ts'
 import { host } from './host.ts'
@@ -12,6 +14,7 @@ import { openClient } from './log/client.ts'
 import { systemClock } from './log/clock.ts'
 import { openKafkaLog } from './log/kafka.ts'
 import { limits } from './log/limits.ts'
+import { openStandby } from './log/standby.ts'
 import { createTopics } from './log/topics.ts'
 import { jsonLogger } from './logger.ts'
 import { openSpanDesk } from './spans.ts'
@@ -61,8 +64,19 @@ async function main(): Promise<void> {
   })
   const log = await openKafkaLog({ ...config, controlAddress: control.address, logger })
   owners = () => log.owners()
+  const bounds = {
+    ...limits,
+    callsInFlightMax: config.callsInFlightMax,
+    retireAfterMs: config.retireAfterMs,
+  }
+  const follower = config.withStandby
+    ? await openKafkaLog({ ...config, controlAddress: '', logger })
+    : undefined
+  const empty = (): Task => emptyTask(config.application, pipeline, bounds)
+  const standby = follower && openStandby({ log: follower, empty, clock, logger })
   tasks = host({
     log,
+    standby,
     caller,
     pipeline,
     owner: {
@@ -72,11 +86,7 @@ async function main(): Promise<void> {
     },
     clock,
     random: Math.random,
-    limits: {
-      ...limits,
-      callsInFlightMax: config.callsInFlightMax,
-      retireAfterMs: config.retireAfterMs,
-    },
+    limits: bounds,
     withStateDigest: config.withStateDigest,
     logger,
     fatal,
@@ -92,8 +102,9 @@ async function main(): Promise<void> {
 
   logger('info', 'stopping', { signal: await stop.promise })
   setTimeout(() => process.exit(0), STOP_WITHIN_MS).unref()
+  standby?.close()
   await tasks.close()
-  await log.close()
+  await Promise.all([log.close(), follower?.close()])
   await Promise.all([control.close(), spans.close(), caller.close()])
   await client.close()
 }

@@ -5,11 +5,13 @@ import type { Clock } from './log/clock.ts'
 import type { Budget, Limits } from './log/limits.ts'
 import type { Log } from './log/port.ts'
 import type { Owner } from './log/restore.ts'
+import type { Standby } from './log/standby.ts'
 import type { Logger } from './logger.ts'
 
 export type TaskOptions = {
   readonly task: number
   readonly log: Log
+  readonly standby?: Standby | undefined
   readonly caller: Caller
   readonly pipeline: Pipeline
   readonly owner: Owner

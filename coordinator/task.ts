@@ -20,7 +20,7 @@ import type { Pacer } from './log/pacer.ts'
 import { pacer } from './log/pacer.ts'
 import type { InputTopic, LogError, LogRecord, Writer } from './log/port.ts'
 import { asLogError } from './log/port.ts'
-import { takeOver } from './log/restore.ts'
+import { nothingRead, takeOver } from './log/restore.ts'
 import { statusBoard } from './log/status.ts'
 import type { Timer } from './log/timers.ts'
 import { timers } from './log/timers.ts'
@@ -169,14 +169,16 @@ export class TaskEngine {
   }
 
   async #takeOver(life: number): Promise<void> {
-    const { log, pipeline, owner, clock, limits, logger } = this.#options
+    const { log, pipeline, owner, standby, clock, limits, logger } = this.#options
     for (let tries = 0; life === this.#life; tries += 1) {
       try {
-        const state = emptyTask(owner.application, pipeline, limits)
+        // Once: what a failed try has read on is not trusted.
+        const copy = standby?.take(this.task)
+        const back = copy ?? nothingRead(emptyTask(owner.application, pipeline, limits))
         const isWanted = (): boolean => life === this.#life
-        const back = await takeOver({ log, task: this.task, state, owner, isWanted })
-        if (life !== this.#life) return await back.writer.close()
-        return this.#goOn(back)
+        const restored = await takeOver({ log, task: this.task, back, owner, isWanted })
+        if (life !== this.#life) return await restored.writer.close()
+        return this.#goOn(restored)
       } catch (error) {
         const failed = asLogError(error)
         if (life !== this.#life) return

@@ -1,6 +1,7 @@
 // A record that kills its process would kill every next one too. The checkpoint remembers where an owner went on; one
-// that ended without getting past that place counts as a strike, unless we are that owner and only lost a flush. From the second on records are taken one by one, each
-// named by a committed checkpoint first; the one in hand at the third strike is set aside unread.
+// that ended without getting past that place counts as a strike, unless we are that owner and only lost a flush. From
+// the second on records are taken one by one, each named by a committed checkpoint first; the one in hand at the third
+// strike is set aside unread.
 import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { InputTopic, LogRecord, WriterId } from './port.ts'
 import { INPUT_TOPICS } from './port.ts'

@@ -29,29 +29,28 @@ export type Owner = {
 export type TakeOver = {
   readonly log: Log
   readonly task: number
-  /** Empty; what is read back is put into it. */
-  readonly state: Task
+  /** Nothing, or what a standby read; what is read back is added. */
+  readonly back: ReadBack
   readonly owner: Owner
   /** False once the task has moved away: no barrier is written then. */
   readonly isWanted: () => boolean
 }
 
 /** Makes this process the task's owner. Rejects with LogError; the writer is closed then. */
-export async function takeOver({ log, task, state, owner, isWanted }: TakeOver): Promise<Restored> {
+export async function takeOver({ log, task, back, owner, isWanted }: TakeOver): Promise<Restored> {
   const writer = await log.fence(task)
   try {
     const nonce = randomBytes(12).toString('hex')
-    const back: ReadBack = { state, last: undefined }
     // Most is read before the barrier is written: a state that this version cannot read stays as it is. The fence has
     // decided all that is there, and what somebody puts behind it is read with the barrier.
-    const end = await log.readState(task, 0, (record) => apply(back, record, nonce))
+    const from = await log.readState(task, back.from, (record) => apply(back, record, nonce))
     refuseUnknown(back)
     if (!isWanted()) throw new LogError('fenced', `task ${task} moved away while it was read`)
     const { instance, controlAddress } = owner
     await writer.commit([ownerRecord(task, { nonce, instance, controlAddress }, writer.id)])
-    await readToBarrier(log, task, { back, nonce, from: end })
+    await readToBarrier(log, task, { back, nonce, from })
     refuseUnknown(back)
-    const { last } = back
+    const { state, last } = back
     const next = await nextOffsets(log, task, last)
     return { writer, state, flushSeq: last?.flushSeq ?? 0, next, last }
   } catch (error) {
@@ -60,12 +59,19 @@ export async function takeOver({ log, task, state, owner, isWanted }: TakeOver):
   }
 }
 
-type ReadBack = {
+/** What was read of state.v1. */
+export type ReadBack = {
   readonly state: Task
+  /** Where reading goes on. */
+  from: number
   /** The last checkpoint, if there is one. */
   last: Checkpoint | undefined
   /** The first record that could not be read. */
   unreadable?: unknown
+}
+
+export function nothingRead(state: Task): ReadBack {
+  return { state, from: 0, last: undefined }
 }
 
 async function readToBarrier(
@@ -96,7 +102,7 @@ function refuseUnknown({ last, unreadable }: ReadBack): void {
 }
 
 /** Applies one record of state.v1; true at our own barrier. */
-function apply(back: ReadBack, record: LogRecord, nonce: string): boolean {
+export function apply(back: ReadBack, record: LogRecord, nonce?: string): boolean {
   const key = record.key?.toString('utf8') ?? ''
   if (key === OWNER_KEY)
     return record.value !== null && fromBinary(OwnerSchema, record.value).nonce === nonce

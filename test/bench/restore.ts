@@ -9,7 +9,8 @@ import { emptyTask } from '../../coordinator/core/state.ts'
 import { createKafka } from '../../coordinator/log/connection.ts'
 import { openKafkaLog } from '../../coordinator/log/kafka.ts'
 import type { Log } from '../../coordinator/log/port.ts'
-import { takeOver } from '../../coordinator/log/restore.ts'
+import { limits } from '../../coordinator/log/limits.ts'
+import { nothingRead, takeOver } from '../../coordinator/log/restore.ts'
 import { createTopics } from '../../coordinator/log/topics.ts'
 import { brokerForTests } from '../../dev/broker.ts'
 import type { Layout } from '../e2e/stage.ts'
@@ -56,7 +57,7 @@ export async function restore(say: Say): Promise<Figures> {
         takeOver({
           log,
           task,
-          state: emptyTask(application, pipeline),
+          back: nothingRead(emptyTask(application, pipeline, limits)),
           owner: { application, instance: 'bench', controlAddress: '' },
           isWanted: () => true,
         }),

@@ -22,7 +22,10 @@ test('SIGTERM and a newcomer hand tasks over within 2 s, and no call is made twi
     echo: { WELLSPRING_ECHO_DELAY_MS: '400', WELLSPRING_ECHO_LOG: log },
   })
   try {
-    const [first] = await Promise.all([stage.coordinator('c1'), stage.coordinator('c2')])
+    const [first] = await Promise.all([
+      stage.coordinator('c1'),
+      stage.coordinator('c2', { WELLSPRING_STANDBY: '1' }),
+    ])
     const plans = ['P1', 'P2', 'P3', 'P4', 'P5', 'P6'].map((name) =>
       planOf(name, { wells: 10, sites: 2, channels: 3 }),
     )
@@ -37,7 +40,7 @@ test('SIGTERM and a newcomer hand tasks over within 2 s, and no call is made twi
         process.kill(first.pid, 'SIGTERM')
         termMs = Date.now()
       }
-      if (at === 40) newcomer = stage.coordinator('c3')
+      if (at === 40) newcomer = stage.coordinator('c3', { WELLSPRING_STANDBY: '1' })
       await sleep(100)
     }
     await newcomer

@@ -8,7 +8,7 @@ import { loadPipeline } from '../../coordinator/core/check.ts'
 import { emptyTask } from '../../coordinator/core/state.ts'
 import { createKafka } from '../../coordinator/log/connection.ts'
 import { openKafkaLog } from '../../coordinator/log/kafka.ts'
-import { takeOver } from '../../coordinator/log/restore.ts'
+import { nothingRead, takeOver } from '../../coordinator/log/restore.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
 import type { Stage } from './stage.ts'
 import { imageRecords, openStage, planOf, planRecord } from './stage.ts'
@@ -113,7 +113,7 @@ async function restore(stage: Stage): Promise<{ read: number; sizes: number[] }>
         }),
     },
     task: 0,
-    state: emptyTask('test', pipeline),
+    back: nothingRead(emptyTask('test', pipeline)),
     owner: { application: 'test', instance: 'test', controlAddress: '' },
     isWanted: () => true,
   })

@@ -16,7 +16,7 @@ import { memoryBroker } from '../../coordinator/log/memory.ts'
 import type { InputTopic, Log, NewRecord } from '../../coordinator/log/port.ts'
 import { INPUT_TOPICS } from '../../coordinator/log/port.ts'
 import type { TakeOver } from '../../coordinator/log/restore.ts'
-import { takeOver } from '../../coordinator/log/restore.ts'
+import { nothingRead, takeOver } from '../../coordinator/log/restore.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
 import type { World } from '../sim/world.ts'
 import { openWorld } from '../sim/world.ts'
@@ -47,7 +47,7 @@ const open = (broker: MemoryBroker): Log =>
 const ours = (broker: MemoryBroker): TakeOver => ({
   log: open(broker),
   task: 0,
-  state: emptyTask('sim', pipeline),
+  back: nothingRead(emptyTask('sim', pipeline)),
   owner,
   isWanted: () => true,
 })

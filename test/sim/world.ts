@@ -4,12 +4,14 @@ import { openMemoryCaller } from '../../coordinator/calls/memory.ts'
 import type { Fault } from '../../coordinator/calls/memory.ts'
 import type { CallRequest } from '../../coordinator/calls/port.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline.ts'
+import { emptyTask } from '../../coordinator/core/state.ts'
 import type { Host } from '../../coordinator/host.ts'
 import { host } from '../../coordinator/host.ts'
 import type { Clock } from '../../coordinator/log/clock.ts'
 import { limits } from '../../coordinator/log/limits.ts'
 import type { MemoryBroker } from '../../coordinator/log/memory.ts'
 import { memoryBroker } from '../../coordinator/log/memory.ts'
+import { openStandby } from '../../coordinator/log/standby.ts'
 import type { Log } from '../../coordinator/log/port.ts'
 import { LogError } from '../../coordinator/log/port.ts'
 
@@ -123,22 +125,37 @@ export function openWorld(options: WorldOptions): World {
       script,
       nowMs: () => clock.nowMs(),
     })
+    const bounds = {
+      ...limits,
+      flushRecordsMax: 12,
+      inputRecordsMax: 20,
+      inputRecordsLow: 5,
+      callsInFlightMax: 40,
+      retireAfterMs,
+      retireRecordsPerEvent: 2,
+    }
+    // Half of the worlds have standbys: what they read must be what a take-over from the start reads (T3).
+    const standby =
+      seed % 2 === 0
+        ? undefined
+        : openStandby({
+            log: broker.open(`${name}-standby`, {
+              monotonicMs: () => nowMs,
+              request: (_, what, work) => request(life, what, work),
+            }),
+            empty: () => emptyTask('sim', pipeline, bounds),
+            clock,
+            logger: () => {},
+          })
     const own = host({
       log,
+      standby,
       caller,
       pipeline,
       owner: { application: 'sim', instance: name, controlAddress: '' },
       clock,
       random: dice,
-      limits: {
-        ...limits,
-        flushRecordsMax: 12,
-        inputRecordsMax: 20,
-        inputRecordsLow: 5,
-        callsInFlightMax: 40,
-        retireAfterMs,
-        retireRecordsPerEvent: 2,
-      },
+      limits: bounds,
       logger: () => {},
       withStateDigest: true,
       fatal: (error) => complaints.push(`${name} stopped: ${error.message}`),
