@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
 import { loadPipeline } from '../../coordinator/core/check.ts'
+import { changesOf } from '../../coordinator/core/state.ts'
 import { pipeline as levelsSpec } from '../pipelines/echo-levels.ts'
 import { pipeline as onceSpec } from '../pipelines/echo-once.ts'
 import { DEADLINE_MS, IMAGES, PLATE, QUORUM_MS, story } from './plate.ts'
@@ -260,6 +261,15 @@ test('a take-over calls again what was under way, under the old key and number',
   )
   plate.answerAll()
   assert.equal(told(plate).at(-1), 'echo-plate #1')
+})
+
+test('a call that is asked for again by a take-over changes no state, however many there are', () => {
+  const plate = story(levels)
+  plate.plan()
+  plate.announce(IMAGES)
+  plate.takeOver()
+  assert.equal(plate.calls.length, IMAGES.length)
+  assert.equal(changesOf(plate.task()).records, 0)
 })
 
 test('what must not run twice waits for its intent, and after a take-over only attaches', () => {
