@@ -1,5 +1,6 @@
 // The consumer group: which tasks are ours, and their input records in order. Every rule here answers a trap of
 // kafkajs: a rebalance forgets positions, a restart forgets pauses, a generation is not told.
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Batch, Consumer, ConsumerGroupJoinEvent, Kafka } from 'kafkajs'
 import type { Logger } from '../logger.ts'
 import { addressesIn, taskAssigner } from './assigner.ts'
@@ -18,6 +19,8 @@ const limits = {
   rebalanceMinMs: 10_000,
   /** Longer than any rebalance, and than a request takes to time out and be sent again. */
   silentMs: 45_000,
+  restartFirstMs: 50,
+  restartMaxMs: 1_000,
   closeMs: 5_000,
 } as const
 
@@ -53,6 +56,8 @@ export class Group {
   /** Next offset of each `topic/task` being read. */
   #positions = new Map<string, number>()
   #watchdog: Watchdog | undefined
+  /** Restarts of the consumer since it last joined. */
+  #restarts = 0
   #isClosed = false
 
   constructor(kafka: Kafka, options: GroupOptions, listener: GroupListener) {
@@ -73,6 +78,8 @@ export class Group {
       heartbeatInterval: Math.min(limits.heartbeatMs, Math.floor(sessionTimeoutMs / 3)),
       maxWaitTimeInMs: limits.fetchWaitMs,
       maxBytesPerPartition: limits.partitionBytesMax,
+      // kafkajs itself would start again every 50 ms for as long as the broker is away.
+      retry: { restartOnFailure: () => this.#mayRestart() },
       partitionAssigners: [taskAssigner({ topics: this.#topics, tasks, claim })],
     })
   }
@@ -142,8 +149,15 @@ export class Group {
     reports.on('outOfRange', this.#onOutOfRange)
   }
 
+  async #mayRestart(): Promise<boolean> {
+    await sleep(Math.min(limits.restartMaxMs, limits.restartFirstMs * 2 ** this.#restarts))
+    this.#restarts += 1
+    return !this.#isClosed
+  }
+
   #joined({ payload }: ConsumerGroupJoinEvent): void {
     this.#watchdog?.alive()
+    this.#restarts = 0
     const { memberId } = payload
     const tasks = ownedTasks(payload.memberAssignment, this.#topics)
     const membership = memberships.get(memberId)

@@ -1,7 +1,7 @@
 // K15: a consumer that has died without a word ends its process; a broker that is away does not.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import type { Consumer, Kafka } from 'kafkajs'
+import type { Consumer, ConsumerConfig, Kafka } from 'kafkajs'
 import { createKafka } from '../../coordinator/log/connection.ts'
 import { openReader } from '../../coordinator/log/fetch.ts'
 import { Group } from '../../coordinator/log/group.ts'
@@ -29,6 +29,8 @@ type Joined = {
   readonly world: KafkaWorld
   readonly member: ReturnType<typeof createMember>
   readonly consumer: Consumer
+  readonly config: ConsumerConfig
+  readonly group: Group
   readonly said: string[]
   /** Resolves when this was said. */
   readonly says: (text: string) => Promise<void>
@@ -42,13 +44,13 @@ async function join(name: string, silentMs: number): Promise<Joined> {
     createKafka({ brokers: broker.brokers, clientId: `probe-${name}` }),
     world.options.topicPrefix,
   )
-  const made: Consumer[] = []
+  const made: { consumer: Consumer; config: ConsumerConfig }[] = []
   const said: string[] = []
   const heard = new EventTarget()
   const spied = {
-    consumer(config: Parameters<Kafka['consumer']>[0]) {
+    consumer(config: ConsumerConfig) {
       const consumer = kafka.consumer(config)
-      made.push(consumer)
+      made.push({ consumer, config })
       return consumer
     },
   } as unknown as Kafka
@@ -79,12 +81,13 @@ async function join(name: string, silentMs: number): Promise<Joined> {
   )
   await group.join()
   await member.until(() => member.owned.length === 1)
-  const [consumer] = made
-  assert.ok(consumer !== undefined)
+  const [one] = made
+  assert.ok(one !== undefined)
   return {
     world,
     member,
-    consumer,
+    ...one,
+    group,
     said,
     async says(text) {
       while (!said.includes(text))
@@ -141,6 +144,22 @@ test(
     assert.equal(member.crash, undefined)
   },
 )
+
+test('a consumer that fails again and again is started with growing pauses, and not once it is closed', async () => {
+  const { config, group } = await join('again', 4_000)
+  const mayRestart = async (): Promise<{ may: boolean | undefined; tookMs: number }> => {
+    const startMs = performance.now()
+    const may = await config.retry?.restartOnFailure?.(new Error('the broker is away'))
+    return { may, tookMs: performance.now() - startMs }
+  }
+  const first = await mayRestart()
+  for (let more = 0; more < 4; more += 1) await mayRestart()
+  const sixth = await mayRestart()
+  assert.ok(first.may === true && sixth.may === true)
+  assert.ok(sixth.tookMs >= 900, `after ${sixth.tookMs} ms`)
+  await group.close()
+  assert.equal((await mayRestart()).may, false)
+})
 
 test('an hour without a broker ends nothing; back again, the consumer gets its time to find it', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] })
