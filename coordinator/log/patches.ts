@@ -3,6 +3,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
+import type { Socket } from 'node:net'
 import { dirname, join, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type * as kafkajsModule from 'kafkajs'
@@ -63,6 +64,16 @@ type ConsumerGroup = {
   memberId: string
   pause(partitions: { topic: string; partitions: number[] }[]): void
   recoverFromOffsetOutOfRange(error: { topic: string; partition: number }): Promise<void>
+}
+
+type Connection = {
+  socket: Socket | null
+  chunks: Buffer[]
+  bytesBuffered: number
+  bytesNeeded: number
+  send(this: Connection, request: unknown): Promise<unknown>
+  rejectRequests(error: unknown): void
+  disconnect(): Promise<unknown>
 }
 
 type RequestQueue = {
@@ -235,6 +246,25 @@ export const patches = {
     }
   },
 
+  /**
+   * A request that timed out leaves its connection in use: on one that died without a word, all that follow time out
+   * too, for ever.
+   */
+  silentConnections({ load }) {
+    const { prototype } = load<{ prototype: Connection }>('network/connection')
+    const { send } = prototype
+    prototype.send = async function (request) {
+      const { socket } = this
+      try {
+        return await send.call(this, request)
+      } catch (error) {
+        const isTimeout = (error as { name?: unknown }).name === 'KafkaJSRequestTimeoutError'
+        if (isTimeout && socket !== null && socket === this.socket) await drop(this, socket, error)
+        throw error
+      }
+    }
+  },
+
   /** The producer id and epoch, which kafkajs keeps to itself. */
   writerIds({ load }) {
     const { prototype } = load<{ prototype: Broker }>('broker')
@@ -299,6 +329,19 @@ async function untilFree<T>(request: () => Promise<T>): Promise<T> {
     }
     await sleep(waitMs)
   }
+}
+
+/** The old socket may say nothing any more: its end would be taken for that of its successor. */
+async function drop(connection: Connection, socket: Socket, error: unknown): Promise<void> {
+  socket
+    .removeAllListeners()
+    .on('error', () => {})
+    .destroy()
+  connection.chunks = []
+  connection.bytesBuffered = 0
+  connection.bytesNeeded = 4
+  connection.rejectRequests(error)
+  await connection.disconnect()
 }
 
 function protocolError(
