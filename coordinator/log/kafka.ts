@@ -3,11 +3,13 @@
 import type { Logger } from '../logger.ts'
 import { bounded, createKafka, toLogError } from './connection.ts'
 import { openReader, readPartition } from './fetch.ts'
+import type { Reader } from './fetch.ts'
 import { Group } from './group.ts'
-import { LogError } from './port.ts'
-import type { GroupListener, InputTopic, Log, Offsets } from './port.ts'
+import { LogError, OUTPUT_TOPICS, PLATE_EVENT_PARTITIONS } from './port.ts'
+import type { GroupListener, InputTopic, Log, Offsets, OutputTopic } from './port.ts'
 import { checkTopics } from './topics.ts'
 import { openWriter } from './writer.ts'
+import type { Place } from './writer.ts'
 
 const limits = { closeMs: 2_000 } as const
 
@@ -58,8 +60,17 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
     },
     resume: (task, next) => joined().resume(task, next),
     pause: (task) => joined().pause(task),
-    fence: (task) =>
-      openWriter(kafka, { topicPrefix, transactionalId: `${application}-plate-${task}` }),
+    async fence(task) {
+      const transactionalId = `${application}-plate-${task}`
+      const open = await openWriter(kafka, { topicPrefix, transactionalId })
+      try {
+        if (await isHanging(reader, task)) await open.sweep(placesOf(task))
+        return open.writer
+      } catch (error) {
+        await open.writer.close()
+        throw error
+      }
+    },
     readState: (task, from, onRecord) =>
       readPartition(reader, { topic: 'state.v1', partition: task, from }, onRecord),
     async inputOffsets(task) {
@@ -74,4 +85,26 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
       await bounded(reader.close(), limits.closeMs)
     },
   }
+}
+
+/** Topics whose partition only its task writes: after the fence no transaction may be open there. */
+const OWN_TOPICS = OUTPUT_TOPICS.filter((topic) => topic !== 'plate-events.v1')
+
+/**
+ * A broker that starts again may close a transaction without its markers, when it does not know the topics yet
+ * ("likely deleted already and hence can be skipped"). What was left open would be committed by the barrier.
+ */
+async function isHanging(reader: Reader, task: number): Promise<boolean> {
+  const open = await Promise.all(OWN_TOPICS.map((topic) => reader.isOpen(topic, task)))
+  return open.includes(true)
+}
+
+/** Every partition that a transaction of the task may have written to. */
+function placesOf(task: number): Place[] {
+  const own = OWN_TOPICS.map((topic: OutputTopic) => ({ topic, partition: task }))
+  const shared = Array.from({ length: PLATE_EVENT_PARTITIONS }, (_, partition) => ({
+    topic: 'plate-events.v1' as const,
+    partition,
+  }))
+  return [...own, ...shared]
 }

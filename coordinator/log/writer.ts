@@ -3,7 +3,7 @@ import type { Kafka, Producer, Transaction } from 'kafkajs'
 import { bounded, toLogError } from './connection.ts'
 import { kafkajs, writerIds } from './patches.ts'
 import { LogError } from './port.ts'
-import type { NewRecord, Writer, WriterId } from './port.ts'
+import type { NewRecord, OutputTopic, Writer, WriterId } from './port.ts'
 
 const limits = {
   /** Short: an open transaction hides what other writers committed to plate-events.v1. */
@@ -22,7 +22,7 @@ export type WriterOptions = { readonly topicPrefix: string; readonly transaction
 export async function openWriter(
   kafka: Kafka,
   { topicPrefix, transactionalId }: WriterOptions,
-): Promise<Writer> {
+): Promise<Opened> {
   const producer = kafka.producer({
     transactionalId,
     transactionTimeout: limits.transactionMs,
@@ -37,16 +37,24 @@ export async function openWriter(
     const slot: { id?: WriterId } = {}
     const first = await writerIds.run(slot, () => producer.transaction())
     if (slot.id === undefined) throw new Error('kafkajs was not patched')
-    return createWriter(producer, { id: slot.id, first, topicPrefix })
+    return opened(producer, { id: slot.id, first, topicPrefix })
   } catch (error) {
     await bounded(producer.disconnect(), limits.closeMs)
     throw toLogError(error, `Cannot claim ${transactionalId}`)
   }
 }
 
+export type Place = { readonly topic: OutputTopic; readonly partition: number }
+
+export type Opened = {
+  readonly writer: Writer
+  /** Before anything else: ends what an older transaction of this id left open in these places, as aborted. */
+  sweep(places: readonly Place[]): Promise<void>
+}
+
 type Claimed = { readonly id: WriterId; readonly first: Transaction; readonly topicPrefix: string }
 
-function createWriter(producer: Producer, { id, first, topicPrefix }: Claimed): Writer {
+function opened(producer: Producer, { id, first, topicPrefix }: Claimed): Opened {
   let begun: Transaction | undefined = first // the claim has begun it
   let state: 'idle' | 'committing' | 'broken' | 'closed' = 'idle'
 
@@ -57,7 +65,7 @@ function createWriter(producer: Producer, { id, first, topicPrefix }: Claimed): 
     await transaction.commit()
   }
 
-  return {
+  const writer: Writer = {
     id,
     async commit(records) {
       if (state !== 'idle') {
@@ -80,6 +88,20 @@ function createWriter(producer: Producer, { id, first, topicPrefix }: Claimed): 
     async close() {
       state = 'closed'
       await bounded(producer.disconnect(), limits.closeMs)
+    },
+  }
+
+  return {
+    writer,
+    async sweep(places) {
+      begun = undefined
+      const empty = places.map((place) => ({ ...place, key: '#sweep', value: null, headers: {} }))
+      try {
+        await first.sendBatch({ acks: -1, topicMessages: byTopic(empty, topicPrefix) })
+        await first.abort()
+      } catch (error) {
+        throw toLogError(error, 'Cannot end what an older transaction left open')
+      }
     },
   }
 }
