@@ -91,7 +91,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
     const { brokers } = broker.current
     const logger = (): void => {}
     await createTopics({ brokers, topicPrefix, tasks, clientId: 'faults', logger })
-    await keepWholeLog(brokers, `${topicPrefix}state.v1`)
+    await keepWholeLog(brokers, topicPrefix)
     const watch = (): void => guard.watch([...services.pids(), ...(crew?.pids() ?? [])])
     let crew: ReturnType<typeof openCrew> | undefined
     const services = await openServices(dir, () => watch())
@@ -188,7 +188,7 @@ function complaintsOf(
 const calm = { clockShiftMs: 0 } as const
 
 /** T1-T4 are judged on a log that nothing was compacted away from. */
-async function keepWholeLog(brokers: readonly string[], topic: string): Promise<void> {
+async function keepWholeLog(brokers: readonly string[], topicPrefix: string): Promise<void> {
   const admin = createKafka({ brokers }).admin()
   await admin.connect()
   const configEntries = [
@@ -196,10 +196,12 @@ async function keepWholeLog(brokers: readonly string[], topic: string): Promise<
     { name: 'retention.ms', value: '-1' },
   ]
   const TOPIC = 2
-  await admin.alterConfigs({
-    validateOnly: false,
-    resources: [{ type: TOPIC, name: topic, configEntries }],
-  })
+  const resources = ['state.v1', 'status.v1'].map((topic) => ({
+    type: TOPIC,
+    name: topicPrefix + topic,
+    configEntries,
+  }))
+  await admin.alterConfigs({ validateOnly: false, resources })
   await admin.disconnect()
 }
 

@@ -1,0 +1,42 @@
+// A slice of `npm run faults`: real processes under faults, a fixed seed and a fresh one, judged by every invariant.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { echoLevels } from './pipelines.ts'
+import type { RunResult } from './run.ts'
+import { run } from './run.ts'
+
+const MINUTES = 0.5
+
+async function judged(seed: number): Promise<RunResult> {
+  const result = await run({
+    seed,
+    minutes: MINUTES,
+    coordinators: 2,
+    pipeline: 'echo-levels.ts',
+    judged: echoLevels,
+    tasks: 4,
+    imagesPerSecond: 24,
+    sessionTimeoutMs: 3_000,
+    withBrokerKills: false,
+    withDigests: true,
+    say: () => {},
+  })
+  assert.deepEqual(result.complaints, [], `seed ${seed}`)
+  assert.ok(
+    result.report.done > 100,
+    `only ${result.report.done} results: too little to prove anything`,
+  )
+  return result
+}
+
+test('coordinators are killed, stopped and cut off, and every invariant holds (seed 2)', async () => {
+  const { events, injected } = await judged(2)
+  assert.ok(injected.length > 10)
+  assert.ok(events.some((one) => one.kind === 'ended' && one.how === 'SIGKILL'))
+})
+
+test('the same under a seed that nobody has seen', async (t) => {
+  const seed = Math.floor(Math.random() * 1_000_000)
+  t.diagnostic(`fresh seed ${seed}`)
+  await judged(seed)
+})
