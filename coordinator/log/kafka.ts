@@ -62,12 +62,12 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
     pause: (task) => joined().pause(task),
     async fence(task) {
       const transactionalId = `${application}-plate-${task}`
-      const open = await openWriter(kafka, { topicPrefix, transactionalId })
+      const writer = await openWriter(kafka, { topicPrefix, transactionalId })
       try {
-        if (await isHanging(reader, task)) await open.sweep(placesOf(task))
-        return open.writer
+        if (await isHanging(reader, task)) await writer.sweep(placesOf(task))
+        return writer
       } catch (error) {
-        await open.writer.close()
+        await writer.close()
         throw error
       }
     },

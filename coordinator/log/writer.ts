@@ -46,8 +46,7 @@ export async function openWriter(
 
 export type Place = { readonly topic: OutputTopic; readonly partition: number }
 
-export type Opened = {
-  readonly writer: Writer
+export type Opened = Writer & {
   /** Before anything else: ends what an older transaction of this id left open in these places, as aborted. */
   sweep(places: readonly Place[]): Promise<void>
 }
@@ -65,7 +64,7 @@ function opened(producer: Producer, { id, first, topicPrefix }: Claimed): Opened
     await transaction.commit()
   }
 
-  const writer: Writer = {
+  return {
     id,
     async commit(records) {
       if (state !== 'idle') {
@@ -89,10 +88,6 @@ function opened(producer: Producer, { id, first, topicPrefix }: Claimed): Opened
       state = 'closed'
       await bounded(producer.disconnect(), limits.closeMs)
     },
-  }
-
-  return {
-    writer,
     async sweep(places) {
       begun = undefined
       const empty = places.map((place) => ({ ...place, key: '#sweep', value: null, headers: {} }))

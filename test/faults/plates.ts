@@ -52,11 +52,12 @@ export function* plateStream(seed: number, isEnough: () => boolean): Generator<O
   }
 }
 
-/** The same identity, other bytes. */
+/** The same identity, other bytes: it must be refused. */
 function changed(image: OutgoingRecord): OutgoingRecord {
   const announced = fromBinary(ImageAcquiredSchema, image.value ?? new Uint8Array())
   if (announced.artifact) announced.artifact.sha256 = hex(sha256(Buffer.from('changed')))
-  return { ...image, value: toBinary(ImageAcquiredSchema, announced) }
+  const headers = { ...image.headers, [POISON_HEADER]: 'changed' }
+  return { ...image, headers, value: toBinary(ImageAcquiredSchema, announced) }
 }
 
 export type RawRecord = {
