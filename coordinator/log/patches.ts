@@ -71,7 +71,7 @@ type Connection = {
   chunks: Buffer[]
   bytesBuffered: number
   bytesNeeded: number
-  send(this: Connection, request: unknown): Promise<unknown>
+  send: (this: Connection, request: unknown) => Promise<unknown>
   rejectRequests(error: unknown): void
   disconnect(): Promise<unknown>
 }

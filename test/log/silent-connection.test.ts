@@ -12,7 +12,8 @@ test('kafkajs goes on using a connection that answers nothing; patched, it opens
   const copy = mkdtempSync(join(tmpdir(), 'kafkajs-'))
   cpSync(kafkajsRoot, copy, { recursive: true })
   const original = loadKafkajs(copy, []).kafkajs
-  const { proxy, brokers, close } = await proxiedBroker()
+  const broker = await proxiedBroker()
+  const { proxy, brokers } = broker
   const asked = async (client: Kafkajs): Promise<string[]> => {
     const kafka = new client.Kafka({
       brokers: [...brokers],
@@ -41,7 +42,7 @@ test('kafkajs goes on using a connection that answers nothing; patched, it opens
     assert.deepEqual(await asked(original), [late, late, late])
     assert.deepEqual(await asked(kafkajs), [late, 'answered', 'answered'])
   } finally {
-    await close()
+    await broker.close()
     rmSync(copy, { recursive: true, force: true })
   }
 })
