@@ -15,12 +15,22 @@ import { INPUT_TOPICS, LogError } from './port.ts'
 export type World = {
   /** Runs `work` when the broker gets the request, and answers later; the fate is the world's. */
   request<T>(member: string, what: string, work: () => T): Promise<T>
+  /** Runs what the broker does by itself after it has answered; without it that is done at once. */
+  later?(work: () => void): void
   /** Milliseconds that only move forward. */
   monotonicMs(): number
 }
 
 type Stored = LogRecord & { readonly producerId: number; state: 'open' | 'committed' | 'aborted' }
-type Transaction = { readonly epoch: number; readonly openedMs: number; readonly records: Stored[] }
+type Entry = {
+  readonly producerId: number
+  readonly epoch: number
+  /** Records of the open transaction. */
+  open?: Stored[]
+  openedMs?: number
+  /** Writes the markers of a transaction whose end was answered; readers see nothing of it before. */
+  ending?: () => void
+}
 type Member = {
   readonly name: string
   readonly listener: GroupListener
@@ -34,6 +44,8 @@ export type MemoryBroker = {
   produce(topic: InputTopic, partition: number, key: string, value: Uint8Array | null): void
   /** Committed records of a topic in log order, over all partitions. */
   committed(topic: InputTopic | OutputTopic): LogRecord[]
+  /** Every record of a topic in log order over all partitions, also those of open and aborted transactions. */
+  written(topic: InputTopic | OutputTopic): readonly Readonly<Stored>[]
   /** Committed transactions in order, each with its records in the order they were sent. */
   flushes(): readonly (readonly LogRecord[])[]
   /** Whether any transaction is open. */
@@ -46,6 +58,8 @@ export type MemoryBroker = {
   heartbeat(): void
   /** Lets members fetch: delivers what they have not read. */
   deliver(member: string, recordsMax: number): boolean
+  /** Whether there is something to deliver. */
+  hasUnread(member: string): boolean
   open(member: string, world: World): Log
   /** The process is gone: nothing is delivered to it any more. */
   remove(member: string): void
@@ -54,7 +68,7 @@ export type MemoryBroker = {
 
 export function memoryBroker(tasks: number): MemoryBroker {
   const partitions = new Map<string, Stored[]>()
-  const epochs = new Map<string, { producerId: number; epoch: number; open?: Transaction }>()
+  const epochs = new Map<string, Entry>()
   const members = new Map<string, Member>()
   const reading = new Map<string, Map<string, number>>()
   const flushes: Stored[][] = []
@@ -67,6 +81,9 @@ export function memoryBroker(tasks: number): MemoryBroker {
     partitions.set(name, found)
     return found
   }
+
+  const written = (topic: string): Stored[] =>
+    [...partitions].filter(([name]) => name.startsWith(`${topic}/`)).flatMap(([, log]) => log)
 
   function append(
     record: NewRecord | (Omit<NewRecord, 'topic'> & { topic: InputTopic }),
@@ -87,17 +104,28 @@ export function memoryBroker(tasks: number): MemoryBroker {
     return stored
   }
 
-  function end(id: string, state: 'committed' | 'aborted'): void {
-    const entry = epochs.get(id)
-    for (const record of entry?.open?.records ?? []) record.state = state
-    if (entry?.open && state === 'committed') flushes.push(entry.open.records)
-    if (entry) delete entry.open
+  /** The end of a transaction is decided when it is answered; its markers, and readers, come later. */
+  function end(entry: Entry | undefined, state: 'committed' | 'aborted', world?: World): void {
+    const records = entry?.open
+    if (!entry || !records) return
+    delete entry.open
+    const ending = (): void => {
+      if (entry.ending !== ending) return
+      delete entry.ending
+      for (const record of records) record.state = state
+      if (state === 'committed') flushes.push(records)
+    }
+    entry.ending = ending
+    if (world?.later) world.later(ending)
+    else ending()
   }
 
   /** InitProducerId: ends the older writer's transaction and bumps the epoch. */
-  function init(id: string): { producerId: number; epoch: number } {
-    end(id, 'aborted')
+  function init(id: string, world: World): { producerId: number; epoch: number } {
     const known = epochs.get(id)
+    end(known, 'aborted', world)
+    // Kafka refuses until the markers are written, and the client asks again until then.
+    known?.ending?.()
     const next = known
       ? { producerId: known.producerId, epoch: known.epoch + 1 }
       : { producerId: (producers += 1), epoch: 0 }
@@ -105,10 +133,7 @@ export function memoryBroker(tasks: number): MemoryBroker {
     return next
   }
 
-  function guard(
-    id: string,
-    epoch: number,
-  ): { producerId: number; epoch: number; open?: Transaction } {
+  function guard(id: string, epoch: number): Entry {
     const entry = epochs.get(id)
     if (!entry || entry.epoch !== epoch)
       throw new LogError('fenced', `INVALID_PRODUCER_EPOCH: ${id} ${epoch}`)
@@ -117,7 +142,7 @@ export function memoryBroker(tasks: number): MemoryBroker {
 
   function openWriter(id: string, member: string, world: World): Promise<Writer> {
     return world
-      .request(member, 'InitProducerId', () => init(id))
+      .request(member, 'InitProducerId', () => init(id, world))
       .then((writer) => {
         let isBroken = false
         return {
@@ -127,14 +152,14 @@ export function memoryBroker(tasks: number): MemoryBroker {
             isBroken = true
             await world.request(member, 'Produce', () => {
               const entry = guard(id, writer.epoch)
-              entry.open ??= { epoch: writer.epoch, openedMs: world.monotonicMs(), records: [] }
-              for (const record of records)
-                entry.open.records.push(append(record, entry.producerId))
+              entry.ending?.()
+              entry.openedMs = entry.open ? (entry.openedMs ?? 0) : world.monotonicMs()
+              entry.open ??= []
+              for (const record of records) entry.open.push(append(record, entry.producerId))
             })
-            await world.request(member, 'EndTxn', () => {
-              guard(id, writer.epoch)
-              end(id, 'committed')
-            })
+            await world.request(member, 'EndTxn', () =>
+              end(guard(id, writer.epoch), 'committed', world),
+            )
             isBroken = false
           },
           close: () => Promise.resolve(),
@@ -198,17 +223,17 @@ export function memoryBroker(tasks: number): MemoryBroker {
     tasks,
     produce: (topic, number, key, value) =>
       void append({ topic, partition: number, key, value, headers: {} }, 0),
-    committed: (topic) =>
-      [...partitions]
-        .filter(([name]) => name.startsWith(`${topic}/`))
-        .flatMap(([, log]) => log.filter((record) => record.state === 'committed')),
+    committed: (topic) => written(topic).filter((record) => record.state === 'committed'),
+    written,
     flushes: () => flushes,
-    hasOpenTransaction: () => [...epochs.values()].some((entry) => entry.open !== undefined),
+    hasOpenTransaction: () =>
+      [...epochs.values()].some((entry) => entry.open !== undefined || entry.ending !== undefined),
     expire(beforeMs) {
-      for (const [id, { open, producerId, epoch }] of epochs) {
-        if (!open || open.openedMs >= beforeMs) continue
-        end(id, 'aborted')
-        epochs.set(id, { producerId, epoch: epoch + 1 })
+      for (const [id, entry] of epochs) {
+        if (!entry.open || (entry.openedMs ?? 0) >= beforeMs) continue
+        end(entry, 'aborted')
+        entry.ending?.()
+        epochs.set(id, { producerId: entry.producerId, epoch: entry.epoch + 1 })
       }
     },
     rebalance(assignment, deaf = new Set()) {
@@ -224,7 +249,8 @@ export function memoryBroker(tasks: number): MemoryBroker {
         positions?.clear()
         const next: Positions = member.listener.assigned(wanted, kept)
         for (const [task, at] of next)
-          for (const topic of INPUT_TOPICS) positions?.set(`${topic}/${task}`, at[topic])
+          if (kept.has(task))
+            for (const topic of INPUT_TOPICS) positions?.set(`${topic}/${task}`, at[topic])
       }
     },
     heartbeat() {
@@ -245,6 +271,11 @@ export function memoryBroker(tasks: number): MemoryBroker {
       }
       return false
     },
+    hasUnread: (name) =>
+      members.has(name) &&
+      [...(reading.get(name) ?? [])].some(
+        ([place, at]) => at < (partitions.get(place)?.length ?? 0),
+      ),
     open: openLog,
     remove(name) {
       members.delete(name)

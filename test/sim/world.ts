@@ -118,6 +118,7 @@ export function openWorld(options: WorldOptions): World {
     const log = broker.open(name, {
       monotonicMs: () => nowMs,
       request: (_, what, work) => request(life, what, work),
+      later: (work) => after(dice() * 4, work),
     })
     const caller = openMemoryCaller({
       schedule: (delayMs, run) => after(delayMs, () => inside(life, run)),
