@@ -3,12 +3,57 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createKafka } from '../../coordinator/log/connection.ts'
 import { openKafkaLog } from '../../coordinator/log/kafka.ts'
-import { kafkajs } from '../../coordinator/log/patches.ts'
+import { kafkajs, memberships } from '../../coordinator/log/patches.ts'
 import { createTopics } from '../../coordinator/log/topics.ts'
 import { createMember, isLogError, keyOf, logSuite, record } from './port.suite.ts'
 import { kafkaWorld } from './world.ts'
 
 logSuite('kafka', kafkaWorld)
+
+test('a read of state waits for what lies behind an open transaction', async () => {
+  const world = await kafkaWorld(1)
+  const log = await world.open('a')
+  const writer = await log.fence(0)
+  await writer.commit([record(0, 'before')])
+  // As if the predecessor's transaction were still open: it hides what was committed behind it.
+  const stranger = createKafka(world.options).producer({
+    transactionalId: `${world.options.application}-stranger`,
+    createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+    retry: { retries: 0 },
+  })
+  await stranger.connect()
+  const topic = `${world.options.topicPrefix}state.v1`
+  const open = await stranger.transaction()
+  await open.send({ topic, messages: [{ key: 'open', value: 'v', partition: 0 }] })
+  await writer.commit([record(0, '#owner')])
+  const seen: string[] = []
+  const reading = log.readState(0, 0, (one) => seen.push(keyOf(one)) < 0 || keyOf(one) === '#owner')
+  await Promise.race([reading, log.inputOffsets(0)])
+  await open.abort()
+  await reading
+  assert.deepEqual(seen, ['before', '#owner'])
+  await stranger.disconnect()
+  await writer.close()
+  await Promise.all([log.close(), world.close()])
+})
+
+test('a member that missed a generation keeps nothing, though it has its old name', async (t) => {
+  const world = await kafkaWorld(2)
+  const [one, two] = [await world.open('a'), await world.open('b')]
+  const [a, b] = [createMember(one), createMember(two)]
+  await one.join(a.listener)
+  await a.until(() => a.owned.length === 2)
+  // The next generation that it hears of is not the next one.
+  const set = memberships.set.bind(memberships)
+  memberships.set = (name, { generation }) => set(name, { generation: generation + 1 })
+  t.after(() => {
+    memberships.set = set
+  })
+  await two.join(b.listener)
+  await a.until(() => a.owned.length === 1 && b.owned.length === 1, b)
+  assert.deepEqual(a.kept, new Set())
+  await Promise.all([one.close(), two.close(), world.close()])
+})
 
 test('topics that do not fit the number of tasks refuse the start, with the way out', async () => {
   const world = await kafkaWorld(2)

@@ -107,3 +107,17 @@ test('a request that grows keeps what was written', () => {
   }
   assert.deepEqual(make(modules), make(plain))
 })
+
+test('a request that grows is not filled with zeros first', (t) => {
+  type Encoder = { writeString(text: string): Encoder }
+  const zeroed = (from: typeof plain): number => {
+    const encoder = new (from.load<new (size: number) => Encoder>('protocol/encoder'))(1)
+    const alloc = t.mock.method(Buffer, 'alloc')
+    encoder.writeString('x'.repeat(300))
+    const times = alloc.mock.callCount()
+    alloc.mock.restore()
+    return times
+  }
+  assert.ok(zeroed(plain) > 0)
+  assert.equal(zeroed(modules), 0)
+})

@@ -1,0 +1,13 @@
+// The protocol of take-over and flush in every state that a few faults and rebalances can lead to.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { explore } from './explore.ts'
+import { scenarios } from './scenarios.ts'
+
+for (const scenario of scenarios)
+  test(`every state keeps the invariants: ${scenario.name}`, async (t) => {
+    const { states, paths, broken, isCut } = await explore(scenario)
+    t.diagnostic(`${states} states on ${paths} paths`)
+    assert.deepEqual(broken, undefined)
+    assert.ok(!isCut && states > 100, `${states} states`)
+  })
