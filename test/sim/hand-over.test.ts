@@ -59,3 +59,32 @@ test('a call is told to the task that came back, whenever its last flush was fen
     assert.deepEqual(world.complaints, [])
   }
 })
+
+test('a process that missed a generation trusts nothing it remembers', async () => {
+  const world = openWorld({
+    seed: 1,
+    tasks: 1,
+    pipeline: loadPipeline(levels),
+    script: () => undefined,
+  })
+  const { broker } = world
+  const [first, second] = [world.start(), world.start()]
+  const deal = (deaf: string[], mine: number[], others: number[]): void =>
+    broker.rebalance(
+      new Map([
+        [first.name, mine],
+        [second.name, others],
+      ]),
+      new Set(deaf),
+    )
+  world.after(1, () => deal([], [0], []))
+  world.after(1_000, () => deal([first.name], [], [0]))
+  // It is stopped while the second one has the task and takes an image in.
+  world.after(1_500, () => world.stop(first, 2_600))
+  world.after(2_000, () => announce(world))
+  world.after(4_000, () => deal([], [0], []))
+  await world.run(10_000, () => false)
+  assert.equal(broker.committed('results.v1').length, 1)
+  assert.equal(first.host.engine(0)?.phase, 'running')
+  assert.equal(first.host.engine(0)?.state?.sites.size(), 1)
+})

@@ -1,0 +1,296 @@
+// Ways to break the protocol of takeover.md, each with the tests that must then fail. `find` stands exactly once in
+// its file. What a judge sees first is not always the worst that follows.
+import type { patches } from '../../coordinator/log/patches.ts'
+
+export type Edit = { readonly file: string; readonly find: string; readonly replace: string }
+/** A test file, and a pattern of the names of its tests that count. */
+export type Catcher = { readonly file: string; readonly only?: string }
+
+export type Mutant = {
+  readonly name: string
+  readonly edits: readonly Edit[]
+  /** Each of them must fail. */
+  readonly tests: readonly Catcher[]
+}
+
+const task = (find: string, replace: string): Edit => ({
+  file: 'coordinator/task.ts',
+  find,
+  replace,
+})
+const restore = (find: string, replace: string): Edit => ({
+  file: 'coordinator/log/restore.ts',
+  find,
+  replace,
+})
+const memory = (find: string, replace: string): Edit => ({
+  file: 'coordinator/log/memory.ts',
+  find,
+  replace,
+})
+
+const model: Catcher = { file: 'test/model/model.test.ts' }
+const worlds: Catcher = { file: 'test/sim/sim.test.ts', only: 'worlds keep every invariant' }
+const kafka = (only: string): Catcher => ({ file: 'test/log/kafka.test.ts', only })
+
+/** Goes on with the old writer, as if it had not failed. */
+const writerOutlivesItsError = memory('            isBroken = true\n', '')
+const GOES_ON = "    const again = this.#reset('taking-over')\n"
+
+const protocol: readonly Mutant[] = [
+  {
+    name: 'skip the restore read',
+    edits: [
+      restore(
+        'const restored = await readBack(log, task, nonce, emptyTask(owner.application, pipeline))',
+        'const restored = { state: emptyTask(owner.application, pipeline), flushSeq: 0, next: new Map() }',
+      ),
+    ],
+    tests: [model],
+  },
+  {
+    // On the twin it loses nothing: one writer per partition, and the fence waits for its predecessor's markers.
+    name: 'restore to the last stable offset',
+    edits: [
+      {
+        file: 'coordinator/log/fetch.ts',
+        find: '          isolationLevel: readUncommitted,',
+        replace: '          isolationLevel: readCommitted,',
+      },
+    ],
+    tests: [kafka('behind an open transaction')],
+  },
+  {
+    name: 'barrier before fence',
+    edits: [
+      restore('const writer = await log.fence(task)', 'let writer = await log.fence(task + 1_000)'),
+      restore(
+        'const restored = await readBack',
+        'writer = await log.fence(task)\n    const restored = await readBack',
+      ),
+    ],
+    tests: [model],
+  },
+  {
+    name: 'keep the old producer after an error',
+    edits: [
+      writerOutlivesItsError,
+      task(
+        GOES_ON,
+        `    if (error.kind === 'unknown') {\n      this.#flushing = undefined\n      return void this.#flush()\n    }\n${GOES_ON}`,
+      ),
+    ],
+    tests: [model],
+  },
+  {
+    name: 'retry a send inside a transaction',
+    edits: [
+      memory(
+        "            await world.request(member, 'Produce', () => {\n",
+        '            const produce = (): void => {\n',
+      ),
+      memory(
+        "            })\n            await world.request(member, 'EndTxn'",
+        "            }\n            await world.request(member, 'Produce', produce).catch(() =>\n" +
+          "              world.request(member, 'Produce', produce),\n            )\n" +
+          "            await world.request(member, 'EndTxn'",
+      ),
+    ],
+    tests: [model],
+  },
+  {
+    name: 'abort() and go on',
+    edits: [
+      writerOutlivesItsError,
+      memory(
+        'entry.open ??= []',
+        "end(entry, 'aborted', world)\n entry.ending?.()\n entry.open = []",
+      ),
+      task(
+        GOES_ON,
+        `    if (error.kind === 'unknown') {\n      this.#flushing = undefined\n      return void this.#pump()\n    }\n${GOES_ON}`,
+      ),
+    ],
+    tests: [model],
+  },
+  {
+    name: 're-send the lost flush without reading back',
+    edits: [
+      task(
+        "import { unknownOutcome } from './unknown-outcome.ts'\n",
+        "import { unknownOutcome } from './unknown-outcome.ts'\n" +
+          "import { fromBinary, toBinary } from '@bufbuild/protobuf'\n" +
+          "import { CheckpointSchema } from '#proto/wellspring/journal/v1/state_pb.ts'\n" +
+          "import { ownerRecord } from './log/batch.ts'\n",
+      ),
+      task(
+        '    this.#flushing = writer.commit(records).then(\n',
+        `    const again = async (error: unknown): Promise<void> => {
+      if (asLogError(error).kind !== 'unknown') throw error
+      const next = await this.#options.log.fence(this.task)
+      if (life === this.#life) this.#writer = next
+      const owner = ownerRecord(this.task, { nonce: '', instance: '', controlAddress: '' }, next.id)
+      const renewed = records.map((one) =>
+        one.key !== '#ckpt' || !one.value
+          ? one
+          : {
+              ...one,
+              value: toBinary(CheckpointSchema, {
+                ...fromBinary(CheckpointSchema, one.value),
+                epoch: next.id.epoch,
+              }),
+            },
+      )
+      await next.commit([owner, ...renewed])
+    }
+    this.#flushing = writer.commit(records).catch(again).then(\n`,
+      ),
+    ],
+    tests: [model],
+  },
+  {
+    name: 'take over after a lost flush without reading back',
+    edits: [
+      task(
+        '    this.state = undefined\n    this.#writer = undefined\n',
+        '    this.#writer = undefined\n',
+      ),
+      task('    this.state = back.state\n', '    this.state ??= back.state\n'),
+    ],
+    tests: [model, worlds],
+  },
+  {
+    name: 'forget outcomes of calls that ended while a flush was lost',
+    edits: [
+      {
+        file: 'coordinator/calls/desk.ts',
+        find: '    listener(outcome)\n',
+        replace: '    this.#entries.delete(entry.effectKey)\n    listener(outcome)\n',
+      },
+    ],
+    tests: [model, { file: 'test/calls/desk.test.ts' }],
+  },
+  {
+    name: 'keep state over a lost and regained assignment',
+    edits: [
+      {
+        file: 'coordinator/host.ts',
+        find: '} else if (kept.has(task)) {',
+        replace: '} else if (kept.size >= 0) {',
+      },
+    ],
+    tests: [{ file: 'test/sim/hand-over.test.ts', only: 'missed a generation' }],
+  },
+  {
+    name: 'keep state although a generation was missed',
+    edits: [
+      {
+        file: 'coordinator/log/group.ts',
+        find: 'memberId === last.memberId && generation === last.generation + 1',
+        replace: 'memberId === last.memberId',
+      },
+    ],
+    tests: [kafka('missed a generation')],
+  },
+  {
+    name: 'commit the offset apart from its effects',
+    edits: [
+      task(
+        '    this.#flushing = writer.commit(records).then(\n',
+        "    const apart = (is: boolean) => records.filter((one) => (one.key === '#ckpt') === is)\n" +
+          '    this.#flushing = writer.commit(apart(false)).then(() => writer.commit(apart(true))).then(\n',
+      ),
+    ],
+    tests: [model],
+  },
+  {
+    name: 'share an id between two tasks',
+    edits: [memory('`plate-${task}`', '`plate-0`')],
+    tests: [model],
+  },
+  {
+    name: 'share an id between two tasks, on Kafka',
+    edits: [
+      {
+        file: 'coordinator/log/kafka.ts',
+        find: 'transactionalId: `${application}-plate-${task}`',
+        replace: 'transactionalId: `${application}-plate`',
+      },
+    ],
+    tests: [kafka('a writer of another task is not disturbed')],
+  },
+  {
+    name: 're-init at once when fenced',
+    edits: [
+      task(
+        "    if (error.kind === 'fenced') await this.#confirmation()\n    if (again",
+        '    if (again',
+      ),
+      task("        if (failed.kind === 'fenced') await this.#confirmation()\n        else\n", ''),
+    ],
+    tests: [model],
+  },
+  {
+    name: 'take the answer of an old heartbeat for a confirmation',
+    edits: [task('if (!waiting || sentAtMs <= waiting.afterMs) return', 'if (!waiting) return')],
+    tests: [model],
+  },
+  {
+    name: 'fire completeness deadlines before the backlog is read',
+    edits: [
+      {
+        file: 'coordinator/log/deadlines.ts',
+        find: '      waiting.push(entity)\n      list()',
+        replace: '      options.fire([entity])',
+      },
+    ],
+    tests: [worlds],
+  },
+  {
+    name: 'leave out the partition',
+    edits: [
+      {
+        file: 'coordinator/log/writer.ts',
+        find: '    partition,\n    key,\n    value: value === null',
+        replace: '    key,\n    value: value === null',
+      },
+    ],
+    tests: [kafka('a commit keeps order')],
+  },
+]
+
+const PATCHES = 'test/log/patches.test.ts'
+const ENCODER = 'test/log/record-encoder.test.ts'
+
+/** What fails without each patch of kafkajs. */
+const withoutPatch: Readonly<Record<keyof typeof patches, Catcher>> = {
+  abortedFilter: { file: PATCHES, only: 'P2' },
+  linearGrouping: { file: PATCHES, only: 'P3' },
+  recordEncoder: { file: ENCODER, only: 'every shape of record' },
+  batchEncoder: { file: ENCODER, only: 'every shape of batch' },
+  growth: { file: ENCODER, only: 'not filled with zeros' },
+  emptyBatches: { file: PATCHES, only: 'compaction has emptied' },
+  idleTimer: { file: PATCHES, only: 'P1' },
+  codecs: { file: PATCHES, only: 'snappy' },
+  errorCodes: { file: PATCHES, only: 'codes 89' },
+  busyTransactions: { file: PATCHES, only: 'K17' },
+  coordinatorOnce: { file: PATCHES, only: 'K14' },
+  memberships: { file: PATCHES, only: 'knows its generation' },
+  heartbeats: { file: PATCHES, only: 'knows its generation' },
+  writerIds: { file: PATCHES, only: 'the id of a writer' },
+  outOfRange: { file: PATCHES, only: 'out of range' },
+}
+
+const unpatched = Object.entries(withoutPatch).map(([name, test]): Mutant => ({
+  name: `without the patch ${name}`,
+  edits: [
+    {
+      file: 'coordinator/log/patches.ts',
+      find: 'for (const patch of chosen) patch(modules)',
+      replace: `for (const patch of chosen) if (patch !== patches.${name}) patch(modules)`,
+    },
+  ],
+  tests: [test],
+}))
+
+export const mutants: readonly Mutant[] = [...protocol, ...unpatched]
