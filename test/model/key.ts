@@ -5,7 +5,7 @@ import { hex } from '../../coordinator/core/ids.ts'
 import { CHECKPOINT_KEY, OWNER_KEY, stateDigest } from '../../coordinator/log/batch.ts'
 import type { LogRecord } from '../../coordinator/log/port.ts'
 import { Purity } from '#proto/wellspring/contract/v1/options_pb.ts'
-import { CheckpointSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { World } from './world.ts'
 
 export function keyOf(world: World): string {
@@ -51,14 +51,18 @@ function ageOf(world: World, epoch: number): number {
 }
 
 /** A reader keeps the last of each key. */
-function logKey({ broker }: World): string {
+function logKey(world: World): string {
+  const { broker } = world
   const open: string[] = []
   const last = new Map<string, string>()
   for (const topic of ['state.v1', 'results.v1', 'dead-letters.v1'] as const)
     for (const record of broker.written(topic)) {
       const key = record.key?.toString() ?? ''
-      if (record.state === 'aborted' || key === OWNER_KEY) continue
-      if (record.state === 'open') open.push(textOf(record))
+      if (record.state === 'aborted') continue
+      if (key === OWNER_KEY && record.value) {
+        const { epoch } = fromBinary(OwnerSchema, record.value)
+        last.set(`${record.partition} ${key}`, `${record.state} ${ageOf(world, Number(epoch))}`)
+      } else if (record.state === 'open') open.push(textOf(record))
       else last.set(`${record.partition} ${key}`, textOf(record))
     }
   return [...open, ...last.values()].join('\n')

@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { explore } from './explore.ts'
-import { scenarios } from './scenarios.ts'
+import { large, scenarios } from './scenarios.ts'
+
+const LARGE_MS = 8_000
 
 for (const scenario of scenarios)
   test(`every state keeps the invariants: ${scenario.name}`, async (t) => {
@@ -11,3 +13,9 @@ for (const scenario of scenarios)
     assert.deepEqual(broken, undefined)
     assert.ok(!isCut && states > 100, `${states} states`)
   })
+
+test(`no state found in ${LARGE_MS / 1_000} s breaks an invariant: ${large.name}`, async (t) => {
+  const { states, paths, broken } = await explore(large, performance.now() + LARGE_MS)
+  t.diagnostic(`${states} states on ${paths} paths`)
+  assert.deepEqual(broken, undefined)
+})

@@ -1,19 +1,19 @@
 // npm run model -- [--scenario N] [--faults F] [--moves M] [--seconds S]: looks further than npm test does.
 import { parseArgs } from 'node:util'
 import { explore } from './explore.ts'
-import { scenarios } from './scenarios.ts'
+import { large, scenarios } from './scenarios.ts'
 
 const { values } = parseArgs({
   options: {
-    scenario: { type: 'string', default: String(scenarios.length) },
+    scenario: { type: 'string', default: '0' },
     faults: { type: 'string' },
     moves: { type: 'string' },
     seconds: { type: 'string', default: '600' },
   },
 })
-const known = scenarios[Number(values.scenario) - 1]
+const known = [large, ...scenarios][Number(values.scenario)]
 if (!known) {
-  for (const [at, { name }] of scenarios.entries()) console.log(`${at + 1}  ${name}`)
+  for (const [at, { name }] of [large, ...scenarios].entries()) console.log(`${at}  ${name}`)
   process.exit(2)
 }
 const budget = {

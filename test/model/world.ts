@@ -66,6 +66,7 @@ export class World {
   choices(): Choice[] {
     const going = this.#going()
     if (going.length === 0) going.push(...this.#atRest())
+    going.sort((a, b) => Number(a.isIdle ?? false) - Number(b.isIdle ?? false))
     return [...going, ...this.#late(), ...this.#faults()]
   }
 
@@ -78,8 +79,9 @@ export class World {
       const reads = this.#processes.flatMap(({ requests }) =>
         [...requests].filter(({ what }) => READS.has(what)),
       )
-      // Only readers see whether the markers are written; without any to come reads can wait for nothing.
+      // Only readers see whether the markers are written; and a reader waits for what is open.
       if (reads.length > 0 && this.#markers.size > 0) return
+      if (reads.length > 0 && this.broker.hasOpenTransaction()) return
       for (const run of this.#markers) this.#write(run)
       for (const { arrive } of reads) arrive()
       if (reads.length === 0) return

@@ -42,8 +42,8 @@ const protocol: readonly Mutant[] = [
     name: 'skip the restore read',
     edits: [
       restore(
-        'const restored = await readBack(log, task, nonce, emptyTask(owner.application, pipeline))',
-        'const restored = { state: emptyTask(owner.application, pipeline), flushSeq: 0, next: new Map() }',
+        'log.readState(task, 0, (record) => apply(back, record, nonce))',
+        'log.readState(task, 0, () => false)',
       ),
     ],
     tests: [model],
@@ -65,8 +65,8 @@ const protocol: readonly Mutant[] = [
     edits: [
       restore('const writer = await log.fence(task)', 'let writer = await log.fence(task + 1_000)'),
       restore(
-        'const restored = await readBack',
-        'writer = await log.fence(task)\n    const restored = await readBack',
+        '    await readToBarrier(',
+        '    writer = await log.fence(task)\n    await readToBarrier(',
       ),
     ],
     tests: [model],
@@ -117,8 +117,8 @@ const protocol: readonly Mutant[] = [
     name: 're-send the lost flush without reading back',
     edits: [
       task(
-        "import { unknownOutcome } from './unknown-outcome.ts'\n",
-        "import { unknownOutcome } from './unknown-outcome.ts'\n" +
+        "import { statusBoard } from './log/status.ts'\n",
+        "import { statusBoard } from './log/status.ts'\n" +
           "import { fromBinary, toBinary } from '@bufbuild/protobuf'\n" +
           "import { CheckpointSchema } from '#proto/wellspring/journal/v1/state_pb.ts'\n" +
           "import { ownerRecord } from './log/batch.ts'\n",
