@@ -42,8 +42,8 @@ const protocol: readonly Mutant[] = [
     name: 'skip the restore read',
     edits: [
       restore(
-        'log.readState(task, 0, (record) => apply(back, record, nonce))',
-        'log.readState(task, 0, () => false)',
+        'log.readState(task, back.from, (record) => apply(back, record, nonce))',
+        'log.readState(task, back.from, () => false)',
       ),
     ],
     tests: [model],
