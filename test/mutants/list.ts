@@ -54,8 +54,8 @@ const protocol: readonly Mutant[] = [
     edits: [
       {
         file: 'coordinator/log/fetch.ts',
-        find: '          isolationLevel: readUncommitted,',
-        replace: '          isolationLevel: readCommitted,',
+        find: 'isolationLevel: number = readUncommitted,',
+        replace: 'isolationLevel: number = readCommitted,',
       },
     ],
     tests: [kafka('behind an open transaction')],
@@ -213,8 +213,8 @@ const protocol: readonly Mutant[] = [
     edits: [
       {
         file: 'coordinator/log/kafka.ts',
-        find: 'transactionalId: `${application}-plate-${task}`',
-        replace: 'transactionalId: `${application}-plate`',
+        find: 'const transactionalId = `${application}-plate-${task}`',
+        replace: 'const transactionalId = `${application}-plate`',
       },
     ],
     tests: [kafka('a writer of another task is not disturbed')],
@@ -279,6 +279,7 @@ const withoutPatch: Readonly<Record<keyof typeof patches, Catcher>> = {
   heartbeats: { file: PATCHES, only: 'knows its generation' },
   writerIds: { file: PATCHES, only: 'the id of a writer' },
   outOfRange: { file: PATCHES, only: 'out of range' },
+  silentConnections: { file: 'test/log/silent-connection.test.ts' },
 }
 
 const unpatched = Object.entries(withoutPatch).map(([name, test]): Mutant => ({
