@@ -21,6 +21,8 @@ export type Engine = {
   readonly host: Host
   /** Records of an input topic, in order; resolves when all that followed from them is committed. */
   take(records: readonly OutgoingRecord[]): Promise<void>
+  /** From now on finished plates are kept for so long. */
+  retireAfter(ms: number): void
   close(): Promise<void>
 }
 
@@ -34,6 +36,7 @@ export type EngineOptions = {
 export async function openEngine({ tasks, pipeline, answer }: EngineOptions): Promise<Engine> {
   const ends = new Map<string, number>()
   const clock = systemClock()
+  const bounds = { ...limits }
   const running = host({
     log: forgetfulLog(tasks, ends),
     caller: instantCaller(answer, () => clock.nowMs()),
@@ -41,7 +44,7 @@ export async function openEngine({ tasks, pipeline, answer }: EngineOptions): Pr
     owner: { application: 'bench', instance: 'bench', controlAddress: '' },
     clock,
     random: Math.random,
-    limits,
+    limits: bounds,
     logger: () => {},
     fatal: (error) => {
       throw error
@@ -68,6 +71,7 @@ export async function openEngine({ tasks, pipeline, answer }: EngineOptions): Pr
         })
       while (isBusy()) await sleep(POLL_MS)
     },
+    retireAfter: (ms) => Object.assign(bounds, { retireAfterMs: ms }),
     close: () => running.close(),
   }
 }
