@@ -46,7 +46,8 @@ async function echo<T>(context: CallContext | undefined, call: Call, answer: () 
   } finally {
     if (logPath !== undefined && context !== undefined) {
       const { entity, step, attempt, effectKey: key } = context
-      const line = { key, attempt, entity, step, start, end: Date.now(), outcome }
+      const { pid } = process
+      const line = { key, attempt, entity, step, start, end: Date.now(), outcome, pid }
       appendFileSync(logPath, `${JSON.stringify(line)}\n`)
     }
   }

@@ -123,7 +123,8 @@ function log(
 ): void {
   if (logFile === undefined || context === undefined) return
   const { entity, step, attempt, effectKey: key } = context
-  const line = { key, attempt, entity, step, ...what, pid: process.pid }
+  // No process noted: without the kit it keeps no promise of one execution at a time.
+  const line = { key, attempt, entity, step, ...what, pid: 0 }
   appendFileSync(logFile, `${JSON.stringify(line)}\n`)
 }
 

@@ -30,7 +30,9 @@ function onePerEffect(evidence: Evidence): string[] {
 }
 
 function overlapping(calls: readonly CallLine[]): string[] {
-  const byProcess = Map.groupBy(calls, ({ pid, key }) => `${pid} ${key}`)
+  // A service that notes no process keeps no such promise.
+  const noted = calls.filter(({ pid }) => pid !== 0)
+  const byProcess = Map.groupBy(noted, ({ pid, key }) => `${pid} ${key}`)
   return [...byProcess.values()].flatMap((list) => {
     const complaints: string[] = []
     let last: CallLine | undefined
