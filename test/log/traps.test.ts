@@ -145,9 +145,12 @@ test('trap 7: a consumer that ends for good ends the process', async () => {
 test('trap 9: a writer that is closed during its commit is gone, and leaves no connection', async () => {
   const world = await kafkaWorld(1, broker.brokers)
   const log = await world.open('closes')
+  // A fence looks at its partitions as well, over a connection that the log keeps.
+  const first = await log.fence(0)
+  await first.commit([record(0, 'a')])
+  await first.close()
   const before = broker.proxy.connections('closes')
   const writer = await log.fence(0)
-  await writer.commit([record(0, 'a')])
   broker.proxy.delay(100, 'closes')
   const committing = writer.commit([record(0, 'b')]).catch(() => {})
   await writer.close()
