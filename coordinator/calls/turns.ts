@@ -3,7 +3,7 @@
 // and what follows from an outcome runs inside callbacks of grpc-js. Together it was 30 % of the throughput (w1).
 
 /** In a turn: enough to fill a write to the service, few enough that it begins while the rest is taken in. */
-export const OUTCOMES_PER_TURN_MAX = 32
+const OUTCOMES_PER_TURN_MAX = 32
 
 /** Runs what is given in order, soon, never within the call. */
 export function openTurns(perTurnMax = OUTCOMES_PER_TURN_MAX): (run: () => void) => void {

@@ -8,6 +8,7 @@ import { taskOf } from '../core/ids.ts'
 import type { Task } from '../core/state.ts'
 import { changesOf, takeChanges } from '../core/state.ts'
 import type { Limits } from './limits.ts'
+import type { Said } from './caution.ts'
 import type { InputTopic, NewRecord, OutputTopic, WriterId } from './port.ts'
 import { PLATE_EVENT_PARTITIONS } from './port.ts'
 
@@ -69,7 +70,7 @@ export type FlushHead = {
   readonly writer: WriterId
   /** Log the hash of the whole state too (T3): costs a pass over it. */
   readonly withStateDigest: boolean
-  readonly caution: Pick<Checkpoint, 'began' | 'strikes'> & { suspect?: Checkpoint['suspect'] }
+  readonly caution: Said
 }
 
 /** The records of one flush: changed entities, checkpoint, outputs, all in one transaction. */

@@ -13,7 +13,10 @@ const ALONE_RECORDS_MAX = 450
 
 type Next = Readonly<Record<InputTopic, number>>
 type Place = { readonly topic: InputTopic; readonly offset: number }
-type Said = Pick<Checkpoint, 'began' | 'strikes'> & { readonly suspect?: Checkpoint['suspect'] }
+/** What a checkpoint says of it. */
+export type Said = Pick<Checkpoint, 'began' | 'strikes'> & {
+  readonly suspect?: Checkpoint['suspect']
+}
 
 export type Caution = {
   /** A new owner goes on here, after this checkpoint, and writes as `writer`. */

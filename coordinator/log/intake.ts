@@ -20,12 +20,7 @@ const validator = createValidator({
 
 /** The event that a record of an input topic is. `tasks` is the number of partitions of the inputs. */
 export function eventOf(record: LogRecord, tasks: number): Event {
-  const at: Position = {
-    topic: record.topic,
-    partition: record.partition,
-    offset: record.offset,
-    key: record.key?.toString('utf8') ?? '',
-  }
+  const at = positionOf(record)
   const bytes = record.value ?? Buffer.alloc(0)
   const refuse = (reason: string, message: string): Event => ({
     kind: 'unreadable',
@@ -58,14 +53,18 @@ export function eventOf(record: LogRecord, tasks: number): Event {
 }
 
 /** Instead of the event that a record is, once it has killed its process three times. */
-export function condemned({ topic, partition, offset, key, value }: LogRecord): Event {
+export function condemned(record: LogRecord): Event {
   return {
     kind: 'unreadable',
     reason: 'KILLED_ITS_PROCESS',
     message: 'three coordinators in a row ended with this record in hand: look at their last words',
-    at: { topic, partition, offset, key: key?.toString('utf8') ?? '' },
-    bytes: value ?? Buffer.alloc(0),
+    at: positionOf(record),
+    bytes: record.value ?? Buffer.alloc(0),
   }
+}
+
+function positionOf({ topic, partition, offset, key }: LogRecord): Position {
+  return { topic, partition, offset, key: key?.toString('utf8') ?? '' }
 }
 
 type Read<T> = { kind: 'ok'; message: T } | { kind: 'bad'; reason: string; message: string }
