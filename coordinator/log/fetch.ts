@@ -34,8 +34,6 @@ export interface Reader {
   partitions(topic: TopicName): Promise<number>
   /** First and end offset (high watermark) of partitions. A stable end would hide what was just committed. */
   offsets(topic: TopicName, partitions: readonly number[]): Promise<ReadonlyMap<number, Offsets>>
-  /** Whether a transaction is open in a partition. */
-  isOpen(topic: TopicName, partition: number): Promise<boolean>
   /** The next records of some partitions at these positions, read_committed; waits (100 ms) when there are none. */
   fetch(
     topic: TopicName,
@@ -119,14 +117,6 @@ class KafkaReader implements Reader {
     )
   }
 
-  async isOpen(name: TopicName, partition: number): Promise<boolean> {
-    const topic = this.#topicPrefix + name
-    // In this order: what is decided in between only moves the second on.
-    const ends = await this.#list(topic, [partition], latest)
-    const stable = await this.#list(topic, [partition], latest, readCommitted)
-    return (stable.get(partition) ?? 0) < (ends.get(partition) ?? 0)
-  }
-
   fetch(
     name: TopicName,
     positions: ReadonlyMap<number, number>,
@@ -164,14 +154,13 @@ class KafkaReader implements Reader {
     topic: string,
     partitions: readonly number[],
     timestamp: number,
-    isolationLevel: number = readUncommitted,
   ): Promise<Map<number, number>> {
     return this.#retried(`Cannot list offsets of ${topic}`, async () => {
       const offsets = new Map<number, number>()
       for (const leader of await this.#leaders(topic, partitions)) {
         const wanted = leader.partitions.map((partition) => ({ partition, timestamp }))
         const answer = await leader.broker.listOffsets({
-          isolationLevel,
+          isolationLevel: readUncommitted,
           topics: [{ topic, partitions: wanted }],
         })
         for (const one of answer.responses.flatMap((response) => response.partitions)) {

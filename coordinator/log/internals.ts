@@ -1,5 +1,6 @@
-// What kafkajs keeps to itself: its cluster and brokers, as much as fetch.ts uses.
+// What kafkajs keeps to itself: its cluster and brokers, as much as fetch.ts and transactions.ts use.
 import type { Kafka } from 'kafkajs'
+import type { Request } from './describe.ts'
 import type { AbortedTransaction, Message } from './patched.ts'
 
 export const earliest = -2
@@ -33,6 +34,10 @@ export type ListResponse = {
 export type Broker = {
   fetch(request: object): Promise<FetchResponse>
   listOffsets(request: object): Promise<ListResponse>
+  addPartitionsToTxn(request: object): Promise<unknown>
+  endTxn(request: object): Promise<unknown>
+  /** For requests that kafkajs does not have. */
+  readonly connectionPool: { send<Answer>(request: Request<Answer>): Promise<Answer> }
 }
 
 export type Cluster = {
@@ -43,6 +48,7 @@ export type Cluster = {
   addMultipleTargetTopics(topics: readonly string[]): Promise<void>
   findTopicPartitionMetadata(topic: string): readonly unknown[]
   findLeaderForPartitions(topic: string, partitions: readonly number[]): Record<string, number[]>
+  findGroupCoordinator(which: { groupId: string; coordinatorType: number }): Promise<Broker>
   findBroker(which: { nodeId: string }): Promise<Broker>
 }
 

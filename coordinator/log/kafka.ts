@@ -1,15 +1,16 @@
 // The log on Kafka: the twin that runs in production. Its parts: group.ts (who owns what, inputs), writer.ts
 // (fenced transactions), fetch.ts (reading state by position), topics.ts; patches.ts makes kafkajs fit for it.
+import type { Kafka } from 'kafkajs'
 import type { Logger } from '../logger.ts'
 import { bounded, createKafka, toLogError } from './connection.ts'
 import { openReader, readPartition } from './fetch.ts'
-import type { Reader } from './fetch.ts'
 import { Group } from './group.ts'
 import { LogError, OUTPUT_TOPICS, PLATE_EVENT_PARTITIONS } from './port.ts'
-import type { GroupListener, InputTopic, Log, Offsets, OutputTopic } from './port.ts'
+import type { GroupListener, InputTopic, Log, Offsets, Writer, WriterId } from './port.ts'
 import { checkTopics } from './topics.ts'
+import { openTransactions } from './transactions.ts'
+import type { Outcome, Place, Transactions } from './transactions.ts'
 import { openWriter } from './writer.ts'
-import type { Place } from './writer.ts'
 
 const limits = { closeMs: 2_000 } as const
 
@@ -60,17 +61,12 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
     },
     resume: (task, next) => joined().resume(task, next),
     pause: (task) => joined().pause(task),
-    async fence(task) {
-      const transactionalId = `${application}-plate-${task}`
-      const writer = await openWriter(kafka, { topicPrefix, transactionalId })
-      try {
-        if (await isHanging(reader, task)) await writer.sweep(placesOf(task))
-        return writer
-      } catch (error) {
-        await writer.close()
-        throw error
-      }
-    },
+    fence: (task) =>
+      fence(kafka, {
+        topicPrefix,
+        transactionalId: `${application}-plate-${task}`,
+        places: placesOf(task),
+      }),
     readState: (task, from, onRecord) =>
       readPartition(reader, { topic: 'state.v1', partition: task, from }, onRecord),
     async inputOffsets(task) {
@@ -87,24 +83,60 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
   }
 }
 
-/** Topics whose partition only its task writes: after the fence no transaction may be open there. */
-const OWN_TOPICS = OUTPUT_TOPICS.filter((topic) => topic !== 'plate-events.v1')
+type Claiming = {
+  readonly topicPrefix: string
+  readonly transactionalId: string
+  readonly places: readonly Place[]
+}
 
-/**
- * A broker that starts again may close a transaction without its markers, when it does not know the topics yet
- * ("likely deleted already and hence can be skipped"). What was left open would be committed by the barrier.
- */
-async function isHanging(reader: Reader, task: number): Promise<boolean> {
-  const open = await Promise.all(OWN_TOPICS.map((topic) => reader.isOpen(topic, task)))
-  return open.includes(true)
+/** The claim ends what is open, if the transaction coordinator still knows of it; the rest is ended after it. */
+async function fence(kafka: Kafka, claiming: Claiming): Promise<Writer> {
+  const { topicPrefix, transactionalId } = claiming
+  return withTransactions(kafka, topicPrefix, async (transactions) => {
+    const last = await transactions.lastOf(transactionalId)
+    const mend = (id: WriterId): Promise<void> =>
+      withTransactions(kafka, topicPrefix, async (later) =>
+        settle(later, claiming, { id, last: await later.lastOf(transactionalId) }),
+      )
+    const writer = await openWriter(kafka, { topicPrefix, transactionalId, mend })
+    try {
+      await settle(transactions, claiming, { id: writer.id, last })
+      return writer
+    } catch (error) {
+      await writer.close()
+      throw error
+    }
+  })
+}
+
+async function settle(
+  transactions: Transactions,
+  { transactionalId, places }: Claiming,
+  { id, last }: { readonly id: WriterId; readonly last: Outcome },
+): Promise<void> {
+  const ids = new Set([last.producerId ?? id.producerId, id.producerId])
+  const open = await transactions.openOf(ids, places)
+  const commit = last.ended === 'committed'
+  if (open.length > 0) await transactions.end(transactionalId, id, { places: open, commit })
+}
+
+async function withTransactions<T>(
+  kafka: Kafka,
+  topicPrefix: string,
+  work: (transactions: Transactions) => Promise<T>,
+): Promise<T> {
+  const transactions = openTransactions(kafka, topicPrefix)
+  try {
+    return await work(transactions)
+  } finally {
+    void bounded(transactions.close(), limits.closeMs)
+  }
 }
 
 /** Every partition that a transaction of the task may have written to. */
 function placesOf(task: number): Place[] {
-  const own = OWN_TOPICS.map((topic: OutputTopic) => ({ topic, partition: task }))
-  const shared = Array.from({ length: PLATE_EVENT_PARTITIONS }, (_, partition) => ({
-    topic: 'plate-events.v1' as const,
-    partition,
-  }))
-  return [...own, ...shared]
+  const events = Array.from({ length: PLATE_EVENT_PARTITIONS }, (_, partition) => partition)
+  return OUTPUT_TOPICS.flatMap((topic) =>
+    (topic === 'plate-events.v1' ? events : [task]).map((partition) => ({ topic, partition })),
+  )
 }

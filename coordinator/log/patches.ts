@@ -36,8 +36,11 @@ reports.setMaxListeners(0)
 /** By member id: the generation it last joined, and what its assignment carried. */
 export const memberships = new Map<string, { generation: number; assignment?: Buffer }>()
 
-/** Runs around the first `transaction()` of a producer; holds the id it was given. */
-export const writerIds = new AsyncLocalStorage<{ id?: WriterId }>()
+/** What the first `transaction()` of a producer tells: the id it was given, and the connection it was given on. */
+export type Claim = { id?: WriterId; connection?: { readonly socket: Socket | null } }
+
+/** Runs around it. */
+export const writerIds = new AsyncLocalStorage<Claim>()
 
 const limits = { busyFirstMs: 1, busyMaxMs: 20, busyTotalMs: 10_000 } as const
 
@@ -49,6 +52,8 @@ type Broker = {
   joinGroup: Request<unknown, { memberId: string; generationId: number }>
   syncGroup: Request<{ memberId: string }, { memberAssignment: Buffer }>
   heartbeat: Request<{ memberId: string }, unknown>
+  /** Its first connection carries all but fetches. */
+  connectionPool: { getConnection(): Promise<Connection> }
 }
 
 type Cluster = {
@@ -265,15 +270,17 @@ export const patches = {
     }
   },
 
-  /** The producer id and epoch, which kafkajs keeps to itself. */
+  /** The producer id and epoch, and the connection, which kafkajs keeps to itself. */
   writerIds({ load }) {
     const { prototype } = load<{ prototype: Broker }>('broker')
     const { initProducerId } = prototype
     prototype.initProducerId = async function (request) {
       const given = await initProducerId.call(this, request)
       const slot = writerIds.getStore()
-      if (slot !== undefined)
+      if (slot !== undefined) {
         slot.id = { producerId: Number(given.producerId), epoch: given.producerEpoch }
+        slot.connection = await this.connectionPool.getConnection()
+      }
       return given
     }
   },

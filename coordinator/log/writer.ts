@@ -1,9 +1,12 @@
 // The one transactional writer of a task: its id claims the task, its commit is one transaction.
+import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kafka, Producer, Transaction } from 'kafkajs'
 import { bounded, toLogError } from './connection.ts'
 import { kafkajs, writerIds } from './patches.ts'
+import type { Claim } from './patches.ts'
 import { LogError } from './port.ts'
-import type { NewRecord, OutputTopic, Writer, WriterId } from './port.ts'
+import type { NewRecord, Writer, WriterId } from './port.ts'
 
 const limits = {
   /** Short: an open transaction hides what other writers committed to plate-events.v1. */
@@ -14,15 +17,21 @@ const limits = {
   partitionRecordsMax: 2_000,
   overheadBytes: 64,
   closeMs: 2_000,
+  mendEachMs: 500,
 } as const
 
-export type WriterOptions = { readonly topicPrefix: string; readonly transactionalId: string }
+export type WriterOptions = {
+  readonly topicPrefix: string
+  readonly transactionalId: string
+  /** Ends what a broker that died left open of the writer's last, committed transaction; tried until it resolves. */
+  readonly mend?: (id: WriterId) => Promise<void>
+}
 
 /** Claims the id: ends the predecessor's transaction and fences it. Rejects with LogError; nothing is left open. */
 export async function openWriter(
   kafka: Kafka,
-  { topicPrefix, transactionalId }: WriterOptions,
-): Promise<Opened> {
+  { topicPrefix, transactionalId, mend = async () => {} }: WriterOptions,
+): Promise<Writer> {
   const producer = kafka.producer({
     transactionalId,
     transactionTimeout: limits.transactionMs,
@@ -34,26 +43,24 @@ export async function openWriter(
   })
   try {
     await producer.connect()
-    const slot: { id?: WriterId } = {}
+    const slot: Claim = {}
     const first = await writerIds.run(slot, () => producer.transaction())
-    if (slot.id === undefined) throw new Error('kafkajs was not patched')
-    return opened(producer, { id: slot.id, first, topicPrefix })
+    const { id, connection } = slot
+    if (id === undefined || connection === undefined) throw new Error('kafkajs was not patched')
+    return opened(producer, { id, connection, first, topicPrefix, mend })
   } catch (error) {
     await bounded(producer.disconnect(), limits.closeMs)
     throw toLogError(error, `Cannot claim ${transactionalId}`)
   }
 }
 
-export type Place = { readonly topic: OutputTopic; readonly partition: number }
-
-export type Opened = Writer & {
-  /** Before anything else: ends what an older transaction of this id left open in these places, as aborted. */
-  sweep(places: readonly Place[]): Promise<void>
+type Claimed = Required<Claim> & {
+  readonly first: Transaction
+  readonly topicPrefix: string
+  readonly mend: NonNullable<WriterOptions['mend']>
 }
 
-type Claimed = { readonly id: WriterId; readonly first: Transaction; readonly topicPrefix: string }
-
-function opened(producer: Producer, { id, first, topicPrefix }: Claimed): Opened {
+function opened(producer: Producer, { id, connection, first, topicPrefix, mend }: Claimed): Writer {
   let begun: Transaction | undefined = first // the claim has begun it
   let state: 'idle' | 'committing' | 'broken' | 'closed' = 'idle'
 
@@ -63,6 +70,30 @@ function opened(producer: Producer, { id, first, topicPrefix }: Claimed): Opened
     await transaction.sendBatch({ acks: -1, topicMessages: byTopic(records, topicPrefix) })
     await transaction.commit()
   }
+
+  let mending: Promise<boolean> | undefined
+  const mendUntilDone = async (): Promise<void> => {
+    while (state === 'idle' || state === 'committing') {
+      // Never beside a commit: both are transactions of this id.
+      if (state === 'idle') {
+        mending = mend(id).then(
+          () => true,
+          (error: unknown) => error instanceof LogError && error.kind === 'fenced',
+        )
+        if (await mending) return
+      }
+      await sleep(limits.mendEachMs, undefined, { ref: false })
+    }
+  }
+  const watched = new WeakSet<Socket>()
+  const watch = (): void => {
+    const { socket } = connection
+    if (socket === null || watched.has(socket)) return
+    watched.add(socket)
+    // An error of a running commit ends the writer; between two commits nobody else would notice.
+    socket.once('close', () => void (state === 'idle' && mendUntilDone()))
+  }
+  watch()
 
   return {
     id,
@@ -77,8 +108,10 @@ function opened(producer: Producer, { id, first, topicPrefix }: Claimed): Opened
       if (records.length === 0) return
       state = 'committing'
       try {
+        await mending
         await run(records)
         state = 'idle'
+        watch()
       } catch (error) {
         state = 'broken'
         throw toLogError(error, `Cannot commit ${records.length} records`)
@@ -87,16 +120,6 @@ function opened(producer: Producer, { id, first, topicPrefix }: Claimed): Opened
     async close() {
       state = 'closed'
       await bounded(producer.disconnect(), limits.closeMs)
-    },
-    async sweep(places) {
-      begun = undefined
-      const empty = places.map((place) => ({ ...place, key: '#sweep', value: null, headers: {} }))
-      try {
-        await first.sendBatch({ acks: -1, topicMessages: byTopic(empty, topicPrefix) })
-        await first.abort()
-      } catch (error) {
-        throw toLogError(error, 'Cannot end what an older transaction left open')
-      }
     },
   }
 }
