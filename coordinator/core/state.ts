@@ -13,6 +13,7 @@ import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { levelOf, plateOf } from './ids.ts'
+import { packedBytes } from './packed.ts'
 import type { Pipeline } from './pipeline.ts'
 
 /** Where a member of a group stands; one byte each in PlateState.members and WellState.members. */
@@ -56,7 +57,7 @@ export function entities<D extends DescMessage>(
   schema: D,
   decodedMax = DECODED_ENTITIES_MAX,
 ): Entities<D> {
-  const stored = new Map<string, Uint8Array>()
+  const stored = packedBytes()
   const decoded = new Map<string, MessageShape<D>>()
   const dirty = new Set<string>()
   const gone = new Set<string>()
@@ -116,7 +117,7 @@ export function entities<D extends DescMessage>(
       yield* stored.keys()
       for (const key of dirty) if (!stored.has(key)) yield key
     },
-    size: () => stored.size,
+    size: () => stored.size(),
     changed: () => ({ records: dirty.size + gone.size, bytes: dirtyBytes }),
     take() {
       const out: Change[] = [...gone].map((key) => [key, null])
@@ -135,9 +136,9 @@ export function entities<D extends DescMessage>(
     load(key, bytes) {
       decoded.delete(key)
       if (bytes === null) stored.delete(key)
-      else stored.set(key, compact(bytes))
+      else stored.copy(key, bytes)
     },
-    all: () => [...stored].sort(([a], [b]) => (a < b ? -1 : 1)),
+    all: () => [...stored.entries()].sort(([a], [b]) => (a < b ? -1 : 1)),
   }
 }
 

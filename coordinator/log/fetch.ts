@@ -246,9 +246,10 @@ export function toLogRecord(topic: TopicName, partition: number, message: RawMes
 
 function toFetched(topic: TopicName, part: FetchedPartition, position: number): Fetched {
   const last = part.messages.at(-1)
-  const records = filterAborted(part)
-    .filter((message) => message.isControlRecord !== true && Number(message.offset) >= position)
-    .map((message) => toLogRecord(topic, part.partition, message))
+  const records: LogRecord[] = []
+  for (const message of filterAborted(part))
+    if (message.isControlRecord !== true && Number(message.offset) >= position)
+      records.push(toLogRecord(topic, part.partition, message))
   return {
     partition: part.partition,
     records,

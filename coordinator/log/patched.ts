@@ -21,8 +21,9 @@ export function filterAborted<M extends Message>(fetched: {
   readonly messages: readonly M[]
   readonly abortedTransactions?: readonly AbortedTransaction[] | null
 }): M[] {
-  const { messages } = fetched
-  const ahead = [...(fetched.abortedTransactions ?? [])]
+  const { messages, abortedTransactions } = fetched
+  if (!abortedTransactions || abortedTransactions.length === 0) return [...messages]
+  const ahead = [...abortedTransactions]
     .map(({ producerId, firstOffset }) => ({ producerId, firstOffset: BigInt(firstOffset) }))
     .sort((a, b) => (a.firstOffset < b.firstOffset ? -1 : 1))
   const aborted = new Set<string>()
@@ -63,30 +64,4 @@ export function groupByPartition<M>(request: {
     group.push(message)
   }
   return groups
-}
-
-/** A record batch as kafkajs decodes it. */
-export type Batch = {
-  readonly firstOffset: string
-  readonly lastOffsetDelta: number
-  readonly records: Message[]
-}
-
-/**
- * Adds a control record that says nothing at the batch's last offset, when compaction has removed the record
- * there: readers move by the offsets they see.
- */
-export function withLastOffset<B extends Batch>(batch: B): B {
-  const last = String(BigInt(batch.firstOffset) + BigInt(batch.lastOffsetDelta))
-  if (batch.records.at(-1)?.offset === last) return batch
-  const filler = {
-    offset: last,
-    key: null,
-    value: null,
-    headers: {},
-    isControlRecord: true,
-    batchContext: batch,
-  }
-  batch.records.push(filler as unknown as Message)
-  return batch
 }

@@ -7,10 +7,13 @@ import type { Socket } from 'node:net'
 import { dirname, join, sep } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type * as kafkajsModule from 'kafkajs'
+import type { Codec } from './codecs.ts'
 import { lz4, snappy, zstd } from './codecs.ts'
-import { filterAborted, groupByPartition, withLastOffset } from './patched.ts'
-import type { Batch } from './patched.ts'
+import { filterAborted, groupByPartition } from './patched.ts'
+import type { Message } from './patched.ts'
 import type { WriterId } from './port.ts'
+import type { Cursor, Decompress } from './record-decoder.ts'
+import { decodeMessages } from './record-decoder.ts'
 import type { BatchInit, Encoded, RecordInit } from './record-encoder.ts'
 import { DELTA_MAX, encodeBatch, encodeRecord } from './record-encoder.ts'
 
@@ -134,11 +137,18 @@ export const patches = {
     }
   },
 
-  /** A batch emptied by compaction has no record that would carry a reader past it. */
-  emptyBatches({ load, replace }) {
-    const path = 'protocol/recordBatch/v0/decoder'
-    const decode = load<(decoder: unknown) => Promise<Batch>>(path)
-    replace(path, async (decoder: unknown) => withLastOffset(await decode(decoder)))
+  /**
+   * Reading a record costs kafkajs as much as all that is done with it; and a batch emptied by compaction has no record
+   * that would carry a reader past it.
+   */
+  messageDecoder({ load, replace }) {
+    const path = 'protocol/requests/fetch/v4/decodeMessages'
+    const original = load<(cursor: Cursor) => Promise<Message[]>>(path)
+    const { lookupCodecByAttributes: codecOf } = load<{
+      lookupCodecByAttributes: (attributes: number) => Codec
+    }>('protocol/message/compression')
+    const decompress: Decompress = (attributes, bytes) => codecOf(attributes).decompress(bytes)
+    replace(path, (cursor: Cursor) => decodeMessages(cursor, decompress) ?? original(cursor))
   },
 
   /** P1: each idle connection re-arms a timer with a negative delay, 850 wake-ups a second. */

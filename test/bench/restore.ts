@@ -71,9 +71,12 @@ export async function restore(say: Say): Promise<Figures> {
   await log.close()
   const perSecond = rounded(records / restored.seconds, 0)
   const barePerSecond = rounded(records / bare.seconds, 0)
+  const cpuMicros = rounded((restored.cpuSeconds / records) * 1e6, 1)
+  const bareCpuMicros = rounded((bare.cpuSeconds / records) * 1e6, 1)
   const gigabytes = rounded(rss / 1e9, 2)
   say(`  restored ${sites} sites in ${restored.seconds} s: ${perSecond} records/s, ${gigabytes} GB`)
   say(`  bare fetch ${barePerSecond} records/s: ${rounded(perSecond / barePerSecond, 2)}`)
+  say(`  CPU of this process: ${cpuMicros} and ${bareCpuMicros} µs a record`)
   return {
     workload: 'restore',
     ok:
@@ -88,6 +91,7 @@ export async function restore(say: Say): Promise<Figures> {
     recordsPerSecond: perSecond,
     bareRecordsPerSecond: barePerSecond,
     ratio: rounded(perSecond / barePerSecond),
+    cpuMicrosPerRecord: [cpuMicros, bareCpuMicros],
     residentGigabytes: gigabytes,
     bytesPerImage: rounded(rss / images, 0),
     target: TARGET,
@@ -145,8 +149,15 @@ async function fetchAll(log: Log, task: number): Promise<void> {
   await log.readState(task, 0, () => false)
 }
 
-async function timed<T>(work: () => Promise<T>): Promise<{ result: T; seconds: number }> {
-  const startMs = performance.now()
+type Timed<T> = { readonly result: T; readonly seconds: number; readonly cpuSeconds: number }
+
+async function timed<T>(work: () => Promise<T>): Promise<Timed<T>> {
+  const [startMs, cpu] = [performance.now(), process.cpuUsage()]
   const result = await work()
-  return { result, seconds: rounded((performance.now() - startMs) / 1000, 2) }
+  const { user, system } = process.cpuUsage(cpu)
+  return {
+    result,
+    seconds: rounded((performance.now() - startMs) / 1000, 2),
+    cpuSeconds: (user + system) / 1e6,
+  }
 }

@@ -11,8 +11,7 @@ import type { ITopicConfig, Kafka, logCreator } from 'kafkajs'
 import { brokerForTests } from '../../dev/broker.ts'
 import { fetchJars, findJava } from '../../dev/broker/java.ts'
 import { kafkaLogCreator } from '../../coordinator/log/kafkajs-log.ts'
-import { withLastOffset } from '../../coordinator/log/patched.ts'
-import type { AbortedTransaction, Batch, Message } from '../../coordinator/log/patched.ts'
+import type { AbortedTransaction, Message } from '../../coordinator/log/patched.ts'
 import {
   kafkajs,
   kafkajsRoot,
@@ -146,25 +145,6 @@ test('P1: an idle queue arms no timer', () => {
   }
   assert.equal(armed(original.modules), true)
   assert.equal(armed(patched.modules), false)
-})
-
-test('a batch that compaction has emptied still moves its reader', async () => {
-  type Encode = (batch: { lastOffsetDelta: number }) => Promise<{ buffer: Buffer }>
-  type Decode = (decoder: unknown) => Promise<Batch>
-  const decode = async ({ modules: loaded }: typeof patched): Promise<string[]> => {
-    const { RecordBatch } = loaded.load<{ RecordBatch: Encode }>('protocol/recordBatch/v0')
-    const Decoder = loaded.load<new (buffer: Buffer) => unknown>('protocol/decoder')
-    const { buffer } = await RecordBatch({ lastOffsetDelta: 4 })
-    const batch = await loaded.load<Decode>('protocol/recordBatch/v0/decoder')(new Decoder(buffer))
-    return batch.records.map((one) => `${one.offset} ${one.isControlRecord}`)
-  }
-  assert.deepEqual(await decode(original), [])
-  assert.deepEqual(await decode(patched), ['4 true'])
-  const batch: Batch = { firstOffset: '100', lastOffsetDelta: 4, records: [] }
-  const offsetsOf = (records: Message[]): string[] =>
-    withLastOffset({ ...batch, records }).records.map((one) => one.offset)
-  assert.deepEqual(offsetsOf([message(103, '1')]), ['103', '104'])
-  assert.deepEqual(offsetsOf([message(104, '1')]), ['104'])
 })
 
 test('codes 89 to 92 have names', () => {

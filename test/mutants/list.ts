@@ -269,7 +269,7 @@ const withoutPatch: Readonly<Record<keyof typeof patches, Catcher>> = {
   recordEncoder: { file: ENCODER, only: 'every shape of record' },
   batchEncoder: { file: ENCODER, only: 'every shape of batch' },
   growth: { file: ENCODER, only: 'not filled with zeros' },
-  emptyBatches: { file: PATCHES, only: 'compaction has emptied' },
+  messageDecoder: { file: 'test/log/record-decoder.test.ts', only: 'compaction has emptied' },
   idleTimer: { file: PATCHES, only: 'P1' },
   codecs: { file: PATCHES, only: 'snappy' },
   errorCodes: { file: PATCHES, only: 'codes 89' },
