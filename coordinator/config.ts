@@ -24,8 +24,8 @@ export type Config = {
   readonly callsInFlightMax: number
   /** Follow the state of tasks that others own. */
   readonly withStandby: boolean
-  /** Log the state's hash with every flush: for judges, and costs a pass over the state each time. */
-  readonly withStateDigest: boolean
+  /** Log the state's hash with every n-th flush: for judges, and costs a pass over the state each time. 0: never. */
+  readonly stateDigestEvery: number
   /** How long a finished plate is kept before it is retired. */
   readonly retireAfterMs: number
 }
@@ -63,7 +63,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     roots: [...list(env['WELLSPRING_ROOTS'], ':'), ...list(env['WELLSPRING_STORE'], ':')],
     callsInFlightMax: number('WELLSPRING_CALLS_IN_FLIGHT_MAX', 10_000, 1),
     withStandby: number('WELLSPRING_STANDBY', 0, 0) > 0,
-    withStateDigest: number('WELLSPRING_STATE_DIGEST', 0, 0) > 0,
+    stateDigestEvery: number('WELLSPRING_STATE_DIGEST', 0, 0),
     retireAfterMs: number('WELLSPRING_RETIRE_AFTER_MS', limits.retireAfterMs, 0),
   }
   if (wrong.length > 0) throw new Error(`The coordinator cannot start:\n  ${wrong.join('\n  ')}`)

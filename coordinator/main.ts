@@ -87,7 +87,7 @@ async function main(): Promise<void> {
     clock,
     random: Math.random,
     limits: bounds,
-    withStateDigest: config.withStateDigest,
+    stateDigestEvery: config.stateDigestEvery,
     logger,
     fatal,
   })

@@ -20,8 +20,8 @@ export type TaskOptions = {
   readonly limits: Limits
   readonly budget: Budget
   readonly logger: Logger
-  /** Log the state's hash with every flush (T3). */
-  readonly withStateDigest?: boolean
+  /** Log the state's hash with every n-th flush (T3); default 0: never. */
+  readonly stateDigestEvery?: number
   /** Going on would be wrong; the process must end with this message. */
   fatal(error: Error): void
 }

@@ -333,12 +333,14 @@ export class TaskEngine {
     this.#status.into(this.#batch, this.task, state)
     const batch = this.#batch
     const life = this.#life
+    const flushSeq = this.#flushSeq + 1
+    const { stateDigestEvery = 0 } = this.#options
     const head = {
       task: this.task,
-      flushSeq: this.#flushSeq + 1,
+      flushSeq,
       next: { ...this.#inbox.next },
       writer: writer.id,
-      withStateDigest: this.#options.withStateDigest ?? false,
+      withStateDigest: stateDigestEvery > 0 && flushSeq % stateDigestEvery === 0,
       caution: this.#caution.said(this.#inbox.next),
     }
     const records = flushRecords(batch, state, head)

@@ -85,6 +85,16 @@ export const brokenLogs: readonly Broken[] = [
     },
   },
   {
+    rule: 'T3 I7',
+    how: 'a checkpoint lacks the hash that was asked for with every second one',
+    says: /^state.v1\/0@\d+: flush 2 carries no hash of its state$/,
+    story: (story) => {
+      flushAt(story, at.IMAGES).forged = { stateDigest: new Uint8Array() }
+      flushAt(story, at.LETTERS).forged = { stateDigest: new Uint8Array() }
+      story.circumstances = { ...story.circumstances, digestEvery: 2 }
+    },
+  },
+  {
     rule: 'T4 I8',
     how: 'a checkpoint announces more than its flush put out',
     says: /flush 5 announces 6 records/,

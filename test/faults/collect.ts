@@ -38,7 +38,7 @@ export async function collect(options: CollectOptions): Promise<Evidence> {
     ends,
     circumstances: {
       areClocksStepped: false,
-      areDigestsLogged: false,
+      digestEvery: 0,
       poisoned: [],
       samples: [],
       ...circumstances,

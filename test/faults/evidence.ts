@@ -110,8 +110,8 @@ export type PartitionEnd = {
 export type Circumstances = {
   /** A coordinator's clock was stepped: no rule may trust the times that it wrote. */
   readonly areClocksStepped: boolean
-  /** The coordinators were asked to log their state's digest, so that every checkpoint has one (T3). */
-  readonly areDigestsLogged: boolean
+  /** The coordinators were asked to log their state's digest with every n-th flush (T3); 0: never. */
+  readonly digestEvery: number
   /** When faults began and ended; undefined: there were none. */
   readonly faults?: Span
   /** Input records made to be refused: each must end in exactly one dead letter. */

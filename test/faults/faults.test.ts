@@ -19,7 +19,7 @@ async function judged(seed: number): Promise<RunResult> {
     imagesPerSecond: 24,
     sessionTimeoutMs: 3_000,
     withBrokerKills: false,
-    withDigests: true,
+    digestEvery: 1,
     say: () => {},
   })
   assert.deepEqual(result.complaints, [], `seed ${seed}`)

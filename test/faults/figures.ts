@@ -6,18 +6,20 @@ import type { CrewEvent } from './crew.ts'
 const limits = { calmMs: 9_000, windowMs: 1_000 } as const
 
 export function figuresOf(result: RunResult): string[] {
-  const { report, calls, events, restMs } = result
+  const { report, calls, events, restMs, judging } = result
   const deaths = events.filter((one) => one.kind === 'ended' && one.how === 'SIGKILL')
   const restarts = events.filter((one) => one.kind === 'ended' && one.how.startsWith('exit code 1'))
   return [
     `planned ${report.planned}, results ${report.done}, dead letters ${report.parked}, holes ${report.holes}, ` +
       `refused inputs ${report.refusedInputs}`,
     `lost ${report.missing}, duplicate ${report.duplicate}, phantom ${report.unplanned}`,
-    `at rest ${restMs === undefined ? 'never' : `after ${(restMs / 1_000).toFixed(1)} s`}`,
+    `at rest ${restMs === undefined ? 'never' : `after ${seconds(restMs)}`}`,
     `deaths by -9 ${deaths.length}, ends with code 1 ${restarts.length}`,
     `executions ${calls.length}, ${repeatsOf(calls, deaths)}`,
     `kill → next new result of its tasks: ${spread(delays(result, 'killed'))}`,
     `SIGTERM → next new result of its tasks: ${spread(delays(result, 'terminated'))}`,
+    `judged ${judging.records} records: read in ${seconds(judging.readMs)}, judged in ${seconds(judging.judgeMs)}, ` +
+      `${Math.round(judging.rssBytes / 1_048_576)} MB of memory`,
   ]
 }
 
@@ -82,9 +84,11 @@ function spread(all: readonly Delay[]): string {
   return `${quantiles(all)}; undisturbed by others: ${quantiles(calm)}`
 }
 
+const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`
+
 function quantiles(all: readonly Delay[]): string {
   const sorted = all.map(({ ms }) => ms).toSorted((a, b) => a - b)
   const at = (part: number): string =>
-    `${((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0) / 1_000).toFixed(1)} s`
+    seconds(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0)
   return sorted.length === 0 ? 'none' : `p50 ${at(0.5)}, max ${at(1)} of ${sorted.length}`
 }

@@ -78,7 +78,7 @@ export function goodStory(): Story {
     ],
     circumstances: {
       areClocksStepped: false,
-      areDigestsLogged: true,
+      digestEvery: 1,
       poisoned: [{ topic: 'images.v1', partition: 0, offset: 3 }],
       samples: [],
     },

@@ -48,7 +48,7 @@ test('a run with a kill -9, bad data and holes leaves evidence that every judge 
       WELLSPRING_ECHO_FAIL: JSON.stringify(fail),
     },
   })
-  const env = { WELLSPRING_STATE_DIGEST: '1', WELLSPRING_SESSION_TIMEOUT_MS: '1000' }
+  const env = { WELLSPRING_STATE_DIGEST: '2', WELLSPRING_SESSION_TIMEOUT_MS: '1000' }
   try {
     const first = await stage.coordinator('c1', env)
     const plans = plansOf(['P1', 'P2', 'P3', 'P4'])
@@ -76,7 +76,7 @@ test('a run with a kill -9, bad data and holes leaves evidence that every judge 
       topicPrefix: stage.topicPrefix,
       pipeline: echoLevels,
       callLogs: [log],
-      circumstances: { areDigestsLogged: true },
+      circumstances: { digestEvery: 2 },
     })
     const complaints = [...judgeAll(evidence)].flatMap(([name, list]) =>
       list.map((text) => `${name}: ${text}`),

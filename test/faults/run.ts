@@ -45,8 +45,8 @@ export type RunOptions = {
   readonly imagesPerSecond: number
   readonly sessionTimeoutMs: number
   readonly withBrokerKills: boolean
-  /** The coordinators log the digest of their state at every flush (T3). */
-  readonly withDigests: boolean
+  /** The coordinators log the digest of their state at every n-th flush (T3). */
+  readonly digestEvery: number
   readonly say: (line: string) => void
 }
 
@@ -70,6 +70,13 @@ export type RunResult = {
   readonly verdicts: ReadonlyMap<string, readonly string[]>
   readonly report: AuditReport
   readonly restMs: number | undefined
+  /** What it took to judge: all evidence is held in memory. */
+  readonly judging: {
+    readonly records: number
+    readonly readMs: number
+    readonly judgeMs: number
+    readonly rssBytes: number
+  }
   readonly complaints: readonly string[]
 }
 
@@ -101,7 +108,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
       onChange: watch,
       env: {
         KAFKA_BROKERS: `127.0.0.1:${proxy.port}`,
-        WELLSPRING_STATE_DIGEST: options.withDigests ? '1' : '0',
+        WELLSPRING_STATE_DIGEST: String(options.digestEvery),
         WELLSPRING_TOPIC_PREFIX: topicPrefix,
         WELLSPRING_APPLICATION: id,
         WELLSPRING_TASKS: String(tasks),
@@ -137,7 +144,10 @@ export async function run(options: RunOptions): Promise<RunResult> {
     say(`faults are over; ${fed} input records; waiting for rest`)
     const healedMs = Date.now()
     const rest = await untilRest(client, pipeline, healedMs + limits.restWithinMs)
+    const restMs = rest.isAtRest ? Date.now() - healedMs : undefined
     await members.close()
+    say('reading what the run left behind')
+    const readFromMs = performance.now()
     const evidence = await collect({
       brokers,
       topicPrefix,
@@ -145,14 +155,21 @@ export async function run(options: RunOptions): Promise<RunResult> {
       callLogs: services.callLogs,
       circumstances: {
         areClocksStepped: injected.some(({ fault }) => fault.kind === 'clock'),
-        areDigestsLogged: options.withDigests,
+        digestEvery: options.digestEvery,
         faults: { fromMs: startedMs, toMs: healedMs },
       },
     })
     const { committed } = evidence
     const poisoned = committed.filter(({ headers }) => POISON_HEADER in headers)
     const circumstances = { ...evidence.circumstances, poisoned }
+    const judgeFromMs = performance.now()
     const verdicts = judgeAll({ ...evidence, circumstances })
+    const judging = {
+      records: committed.length,
+      readMs: judgeFromMs - readFromMs,
+      judgeMs: performance.now() - judgeFromMs,
+      rssBytes: process.memoryUsage.rss(),
+    }
     return {
       injected,
       hits: hitsIn(join(dir, 'hits.txt')),
@@ -161,7 +178,8 @@ export async function run(options: RunOptions): Promise<RunResult> {
       calls: evidence.calls,
       verdicts,
       report: rest.report,
-      restMs: rest.isAtRest ? Date.now() - healedMs : undefined,
+      restMs,
+      judging,
       complaints: complaintsOf(rest, verdicts),
     }
   } finally {

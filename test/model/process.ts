@@ -104,7 +104,7 @@ export function startProcess(around: Around, name: string): Process {
       takeOverPauseMaxMs: 0,
     },
     logger: () => {},
-    withStateDigest: true,
+    stateDigestEvery: 1,
     fatal: (error) => complaints.push(`${name} stopped: ${error.message}`),
   })
   const process: Process = Object.assign(state, {

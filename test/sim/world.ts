@@ -158,7 +158,7 @@ export function openWorld(options: WorldOptions): World {
       random: dice,
       limits: bounds,
       logger: () => {},
-      withStateDigest: true,
+      stateDigestEvery: 1,
       fatal: (error) => complaints.push(`${name} stopped: ${error.message}`),
     })
     const process: Process = Object.assign(life, { name, host: own, log })

@@ -74,12 +74,14 @@ function digestsOf(
   if (echo.kind === 'previous') return [echoOf('', ...known.map(digestIn))]
   const members = known.map((input) => `${memberName(input.entity)}=${digestIn(input)}`)
   if (!echo.withHoles) return [echoOf(...members)]
-  const close = closes(evidence).findLast(
-    ({ record, message }) => message.entity === result.entity && record.offset < offset,
-  )?.message
+  const close = closesOf(evidence)
+    .get(result.entity)
+    ?.findLast(({ record }) => record.offset < offset)?.message
   if (close !== undefined && close.holesLeftOut > 0) return undefined
   return [echoOf(...members, ...(close?.holes ?? []).map(({ entity }) => entity))]
 }
+
+const closesOf = once((evidence) => Map.groupBy(closes(evidence), ({ message }) => message.entity))
 
 const announcedBytes = once((evidence) => {
   const bytes = new Map<string, Set<string>>()

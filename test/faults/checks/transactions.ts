@@ -59,7 +59,10 @@ function inPartition(
   for (const batch of batches) {
     if (!batch.isTransactional) continue
     const list = open.get(batch.producerId) ?? []
-    if (batch.control === undefined) open.set(batch.producerId, [...list, batch])
+    if (batch.control === undefined) {
+      list.push(batch)
+      open.set(batch.producerId, list)
+    }
     if (batch.control !== 'commit' && batch.control !== 'abort') continue
     end(list, batch.control)
     open.delete(batch.producerId)

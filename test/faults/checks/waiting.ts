@@ -2,8 +2,8 @@
 import { durationMs } from '@bufbuild/protobuf/wkt'
 import type { LevelClosed } from '#proto/wellspring/record/v1/output_pb.ts'
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
-import type { CommittedRecord, Evidence } from '../evidence.ts'
-import { planned, plateOf } from './names.ts'
+import type { Evidence } from '../evidence.ts'
+import { once, planned, plateOf } from './names.ts'
 import { closes, images, placeOf } from './records.ts'
 import type { Flush } from './outputs.ts'
 import { flushes } from './outputs.ts'
@@ -26,7 +26,7 @@ export function waitingData(evidence: Evidence): string[] {
     const dueMs = evidence.circumstances.areClocksStepped
       ? 0
       : dueAtTheEarliest(evidence, close, [
-          planMs(evidence, close.entity),
+          firstCommandMs(evidence).get(close.entity.split('/').slice(0, 2).join('/')) ?? 0,
           ...below.filter((one) => one.record.offset < next).map((one) => one.record.timestampMs),
         ])
     const slackMs = evidence.circumstances.announceMsMax ?? ANNOUNCE_MS_MAX
@@ -72,9 +72,10 @@ function dueAtTheEarliest(
   )
 }
 
-function planMs({ committed }: Evidence, entity: string): number {
-  const key = entity.split('/').slice(0, 2).join('/')
-  const isPlan = (record: CommittedRecord): boolean =>
-    record.topic === 'commands.v1' && record.key === key
-  return committed.find(isPlan)?.timestampMs ?? 0
-}
+/** By key of the record: a plate's first command is its plan. */
+const firstCommandMs = once((evidence): ReadonlyMap<string, number> => {
+  const first = new Map<string, number>()
+  for (const { topic, key, timestampMs } of evidence.committed)
+    if (topic === 'commands.v1' && key !== null && !first.has(key)) first.set(key, timestampMs)
+  return first
+})
