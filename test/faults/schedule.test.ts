@@ -6,7 +6,7 @@ import { LIES, pointsLeftOut, POISONS, schedule } from './schedule.ts'
 
 const options = {
   seed: 7,
-  minutes: 12,
+  minutes: 15,
   coordinators: 3,
   sessionTimeoutMs: 6_000,
   withBrokerKills: true,
@@ -23,10 +23,10 @@ test('it is in order of time and ends with the run', () => {
     times,
     times.toSorted((a, b) => a - b),
   )
-  assert.ok((times.at(-1) ?? 0) < 12.2 * 60_000)
+  assert.ok((times.at(-1) ?? 0) < 15.2 * 60_000)
 })
 
-test('a run of 12 minutes has every point, lie and poison; one of a minute says which points it leaves out', () => {
+test('a run of 15 minutes has every point, lie and poison; one of a minute says which points it leaves out', () => {
   for (const seed of [1, 2, 3]) {
     const planned = schedule({ ...options, seed })
     assert.deepEqual(pointsLeftOut(planned), [])
@@ -42,6 +42,19 @@ test('a run of 12 minutes has every point, lie and poison; one of a minute says 
   }
   const short = pointsLeftOut(schedule({ ...options, minutes: 1 }))
   assert.ok(short.length > 0 && short.length < POINTS.length)
+})
+
+test('a long run kills and hands over now and then with nothing else going on', () => {
+  const planned = schedule(options)
+  const calm = planned.filter(({ atMs }) =>
+    planned.every(
+      (other) => other.atMs === atMs || other.atMs < atMs - 25_000 || other.atMs > atMs + 9_000,
+    ),
+  )
+  assert.deepEqual(
+    calm.map(({ fault }) => fault.kind),
+    ['kill', 'hand-over', 'kill', 'hand-over', 'kill'],
+  )
 })
 
 test('no fault names a coordinator that is not there', () => {

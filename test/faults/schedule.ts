@@ -112,15 +112,34 @@ const limits = {
   brokerDownMs: 3_000,
   lieMs: 5_000,
   loseWithinMs: 8_000,
+  /** A long run has moments without other faults, for the figures: a kill and a hand-over by turns. */
+  calmEachMs: 150_000,
+  /** The longest fault that moves tasks, and a session that runs out. */
+  calmBeforeMs: 25_000,
+  calmAfterMs: 10_000,
 } as const
 
 export function schedule(options: ScheduleOptions): readonly Planned[] {
   const endMs = options.minutes * 60_000
-  const gapMs = options.minutes < limits.crowdedMinutes ? limits.crowdedMs : limits.spacedMs
+  const isCrowded = options.minutes < limits.crowdedMinutes
+  const gapMs = isCrowded ? limits.crowdedMs : limits.spacedMs
   const dice = diceOf(options.seed)
-  const heavy = every(dice, { gapMs, endMs }, heavyFaults(dice, options))
-  const light = every(dice, { gapMs: limits.lightMs, endMs }, lightFaults(dice, options))
-  return [...heavy, ...light].toSorted((a, b) => a.atMs - b.atMs)
+  const calm = isCrowded ? [] : calmFaults(options.coordinators, endMs)
+  const calmMs = calm.map(({ atMs }) => atMs)
+  const heavy = every(dice, { gapMs, endMs, calmMs }, heavyFaults(dice, options))
+  const light = every(dice, { gapMs: limits.lightMs, endMs, calmMs }, lightFaults(dice, options))
+  return [...calm, ...heavy, ...light].toSorted((a, b) => a.atMs - b.atMs)
+}
+
+function calmFaults(coordinators: number, endMs: number): Planned[] {
+  const count = Math.floor((endMs - limits.calmAfterMs) / limits.calmEachMs)
+  return Array.from({ length: count }, (_, index) => ({
+    atMs: (index + 1) * limits.calmEachMs,
+    fault: {
+      kind: index % 2 === 0 ? 'kill' : 'hand-over',
+      coordinator: Math.floor(index / 2) % coordinators,
+    },
+  }))
 }
 
 /** Points of the table that a schedule leaves out, because the run is too short for all. */
@@ -142,16 +161,24 @@ export function diceOf(seed: number): () => number {
 
 function every(
   dice: () => number,
-  { gapMs, endMs }: { readonly gapMs: number; readonly endMs: number },
+  { gapMs, endMs, calmMs }: Pace,
   faults: Iterator<Fault, never>,
 ): Planned[] {
   const planned: Planned[] = []
-  for (let slotMs: number = limits.firstMs; slotMs < endMs; slotMs += gapMs)
-    planned.push({
-      atMs: Math.round(slotMs + dice() * gapMs * 0.4),
-      fault: faults.next().value,
-    })
+  for (let slotMs: number = limits.firstMs; slotMs < endMs; slotMs += gapMs) {
+    const atMs = Math.round(slotMs + dice() * gapMs * 0.4)
+    const isCalm = calmMs.some(
+      (one) => atMs > one - limits.calmBeforeMs && atMs < one + limits.calmAfterMs,
+    )
+    if (!isCalm) planned.push({ atMs, fault: faults.next().value })
+  }
   return planned
+}
+
+type Pace = {
+  readonly gapMs: number
+  readonly endMs: number
+  readonly calmMs: readonly number[]
 }
 
 /** Every other one is a point of the table, each once before any comes again. */
