@@ -8,7 +8,12 @@ import type { Log } from './port.ts'
 import type { ReadBack } from './restore.ts'
 import { apply, nothingRead } from './restore.ts'
 
-const limits = { everyMs: 1_000, pauseAfterErrorMs: 5_000 } as const
+const limits = {
+  everyMs: 1_000,
+  pauseAfterErrorMs: 5_000,
+  /** Half of delete.retention.ms (topics.ts): a copy that stood still longer may have missed a tombstone. */
+  staleMs: 43_200_000,
+} as const
 
 export type Standby = {
   /** The tasks that this process owns: they are not followed. */
@@ -30,11 +35,21 @@ export type StandbyOptions = {
 export function openStandby(options: StandbyOptions): Standby {
   const { log, empty, clock, logger } = options
   const copies = new Map<number, ReadBack>()
+  /** When the reading began that a copy has ended with, by the monotonic clock. */
+  const readAtMs = new WeakMap<ReadBack, number>()
   let own = new Set<number>()
   let isClosed = false
 
+  const fresh = (task: number): ReadBack | undefined => {
+    const copy = copies.get(task)
+    const ageMs = clock.monotonicMs() - ((copy && readAtMs.get(copy)) ?? 0)
+    return ageMs < limits.staleMs ? copy : undefined
+  }
+
   async function follow(task: number): Promise<void> {
-    const copy = copies.get(task) ?? nothingRead(empty())
+    const copy = fresh(task) ?? nothingRead(empty())
+    const beganMs = clock.monotonicMs()
+    if (!readAtMs.has(copy)) readAtMs.set(copy, beganMs)
     copies.set(task, copy)
     const isOurs = (): boolean => !isClosed && copies.get(task) === copy
     const next = await log.readState(task, copy.from, (record) => {
@@ -44,7 +59,9 @@ export function openStandby(options: StandbyOptions): Standby {
       copy.from = record.offset + 1
       return false
     })
-    if (isOurs()) copy.from = next
+    if (!isOurs()) return
+    copy.from = next
+    if (fresh(task) === copy) readAtMs.set(copy, beganMs)
   }
 
   async function round(): Promise<void> {
@@ -70,7 +87,7 @@ export function openStandby(options: StandbyOptions): Standby {
       for (const task of tasks) copies.delete(task)
     },
     take(task) {
-      const copy = copies.get(task)
+      const copy = fresh(task)
       copies.delete(task)
       own.add(task)
       return copy
