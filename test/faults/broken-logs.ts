@@ -159,19 +159,6 @@ export const brokenLogs: readonly Broken[] = [
   },
   {
     rule: 'I12',
-    how: 'a process holds too much memory',
-    says: /c1 has 2000 bytes at 5; at most 1000/,
-    evidence: (evidence) => ({
-      ...evidence,
-      circumstances: {
-        ...evidence.circumstances,
-        samples: [{ atMs: 5, name: 'c1', rssBytes: 2_000, handles: 1 }],
-        bounds: { rssBytesMax: 1_000, handlesMax: 10 },
-      },
-    }),
-  },
-  {
-    rule: 'I12',
     how: 'a retired plate leaves more than its summary',
     says: /^E\/P\/a1 is retired, and state.v1 still holds E\/P\/a1#plan\n.*E\/P\/a1\/A01/s,
     story: (story) => void flushAt(story, at.GROUPS).state.push(summary()),

@@ -22,25 +22,33 @@ export type CollectOptions = {
   readonly pipeline: JudgedPipeline
   /** Logs of the services: one JSON object a line, as CallLine. */
   readonly callLogs: readonly string[]
+  /** Topics that are not held. */
+  readonly leaveOut?: readonly string[]
   readonly circumstances?: Partial<Circumstances>
 }
 
 /** Rejects when the topics, the segment files or a log cannot be read. */
 export async function collect(options: CollectOptions): Promise<Evidence> {
-  const { brokers, topicPrefix, pipeline, callLogs, circumstances } = options
-  const { committed, ends, dirs } = await readTopics(brokers, topicPrefix)
+  const { brokers, topicPrefix, pipeline, callLogs, leaveOut = [], circumstances } = options
+  const { committed, ends, dirs } = await readTopics(brokers, topicPrefix, leaveOut)
   return {
     pipeline,
     plans: plansOf(committed),
     committed,
-    batches: longestCopies(dirs.map((dir) => readSegments(dir, topicPrefix))),
+    batches: longestCopies(
+      dirs.map((dir) =>
+        readSegments(dir, topicPrefix).filter(({ topic }) => !leaveOut.includes(topic)),
+      ),
+    ),
     calls: callLogs.flatMap(readCalls),
     ends,
     circumstances: {
       areClocksStepped: false,
       digestEvery: 0,
       poisoned: [],
+      isCompacted: false,
       samples: [],
+      log: [],
       ...circumstances,
     },
   }

@@ -30,6 +30,8 @@ export type Crew = {
   start(name: string): void
   /** SIGTERM, and not again until start(). Resolves when it is gone. */
   stop(name: string): Promise<void>
+  /** What runs at this moment; vitals: the file of vitals.ts. */
+  processes(): { name: string; pid: number; vitals: string }[]
   /** undefined: it does not run at this moment. */
   pid(name: string): number | undefined
   kill(name: string): boolean
@@ -58,6 +60,7 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
   const members = new Map<string, Member>()
   const events: CrewEvent[] = []
   const controlFile = (name: string): string => join(dir, `${name}.control.json`)
+  const vitalsFile = (name: string): string => join(dir, `${name}.vitals.json`)
 
   function note(kind: 'started' | 'killed' | 'terminated', name: string): void {
     events.push({ kind, name, atMs: Date.now() })
@@ -89,7 +92,11 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
   }
 
   function launch(name: string): ChildProcess {
-    const args = ['--import', join(root, 'test/faults/points.ts'), 'coordinator/main.ts']
+    const preloads = ['points.ts', 'vitals.ts'].flatMap((file) => [
+      '--import',
+      join(root, 'test/faults', file),
+    ])
+    const args = [...preloads, 'coordinator/main.ts']
     const child = spawn(process.execPath, args, {
       cwd: root,
       detached: true,
@@ -100,6 +107,7 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
         WELLSPRING_INSTANCE: name,
         FAULTS_CONTROL: controlFile(name),
         FAULTS_HITS: join(dir, 'hits.txt'),
+        FAULTS_VITALS: vitalsFile(name),
       },
     })
     const file = createWriteStream(join(dir, `${name}.log`), { flags: 'a' })
@@ -144,6 +152,10 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
       await member.running
       clearTimeout(late)
     },
+    processes: () =>
+      [...members.values()].flatMap(({ name, child }) =>
+        child?.pid === undefined ? [] : [{ name, pid: child.pid, vitals: vitalsFile(name) }],
+      ),
     pid: (name) => members.get(name)?.child?.pid,
     kill(name) {
       const child = members.get(name)?.child

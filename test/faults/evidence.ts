@@ -120,10 +120,14 @@ export type Circumstances = {
   readonly announceMsMax?: number
   /** Plate acquisitions (entity keys) that must have been retired by now. */
   readonly retired?: readonly string[]
+  /** state.v1 and status.v1 were compacted: what needs all of them is not judged. */
+  readonly isCompacted: boolean
   /** Undefined: I13 is not judged. */
-  readonly neighbours?: Neighbours
-  /** Samples over the run (I12); empty: none were taken. */
+  readonly neighbours?: Neighbours | undefined
+  /** Looks at the processes over the run (I12); empty: none were taken. */
   readonly samples: readonly Sample[]
+  /** Looks at the log over the run (I12). */
+  readonly log: readonly LogSample[]
   /** Undefined: I12 judges only what the log shows. */
   readonly bounds?: Bounds
 }
@@ -132,24 +136,50 @@ export type Span = { readonly fromMs: number; readonly toMs: number }
 
 /** What I13 goes by. */
 export type Neighbours = {
-  /** Plate acquisitions (entity keys) whose data or calls were disturbed on purpose. */
-  readonly disturbed: readonly string[]
-  /** Spans in which only those were disturbed: no process or connection was. */
-  readonly calm: readonly Span[]
-  /** An image of another plate has its first result within this, 95 of 100, from being announced. */
+  /** Images whose own data or calls were disturbed on purpose, and plate acquisitions with all of their images. */
+  readonly disturbed: ReadonlySet<string>
+  /** Spans in which only those were disturbed, and by what: no process or connection was. */
+  readonly spans: readonly (Span & { readonly by: string })[]
+  /** Any other image has its first result within this, 95 of 100, from being announced. */
   readonly latencyP95MsMax: number
 }
 
-/** One look at a process. */
+/** One look at a process, from outside. */
 export type Sample = {
   readonly atMs: number
   /** Instance name of the process; a new process of the same name goes on with it. */
   readonly name: string
+  readonly pid: number
   readonly rssBytes: number
   readonly handles: number
+  /** What the process tells of itself; undefined: nothing yet. */
+  readonly heapBytes?: number
+  readonly loopDelayP99Ms?: number
+}
+
+/** One look at the log. */
+export type LogSample = {
+  readonly atMs: number
+  /** Input records behind the committed checkpoints, over all tasks. */
+  readonly lagRecords: number
+  /** Keys of state.v1 that have a value, but for the summaries of plates: what compaction would leave. */
+  readonly openKeys: number
+  /** Segment files of state.v1. */
+  readonly stateBytes: number
 }
 
 export type Bounds = {
   readonly rssBytesMax: number
   readonly handlesMax: number
+  readonly lagRecordsMax: number
+  /** Undefined: processes that die all the time have no trend. */
+  readonly growth?: Growth
+}
+
+/** How much the straight line through the samples may rise from the end of the warm-up to the end of the run. */
+export type Growth = {
+  /** From the first sample. */
+  readonly warmUpMs: number
+  readonly ofProcess: Readonly<Record<'rssBytes' | 'heapBytes' | 'handles', number>>
+  readonly ofLog: Readonly<Record<'lagRecords' | 'openKeys' | 'stateBytes', number>>
 }

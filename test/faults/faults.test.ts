@@ -2,23 +2,25 @@
 // draws a fresh seed each time.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { boundsFor } from './bounds.ts'
 import { echoLevels } from './pipelines.ts'
 import type { RunResult } from './run.ts'
 import { run } from './run.ts'
+import { schedule } from './schedule.ts'
 
 const MINUTES = 0.5
 
 async function judged(seed: number): Promise<RunResult> {
+  const drawn = { seed, minutes: MINUTES, coordinators: 2, sessionTimeoutMs: 3_000 }
   const result = await run({
-    seed,
-    minutes: MINUTES,
-    coordinators: 2,
+    ...drawn,
     pipeline: 'echo-levels.ts',
     judged: echoLevels,
     tasks: 4,
     imagesPerSecond: 24,
-    sessionTimeoutMs: 3_000,
-    withBrokerKills: false,
+    faults: schedule({ ...drawn, withBrokerKills: false }),
+    sampleEveryMs: 1_000,
+    bounds: boundsFor(24),
     digestEvery: 1,
     say: () => {},
   })

@@ -1,14 +1,16 @@
 // npm run faults -- [--seed N] [--minutes M] [--coordinators 3] [--no-broker-kills]: real processes under faults drawn from the seed.
 // Exit code 1 on any complaint; the seed replays the schedule.
 import { parseArgs } from 'node:util'
+import { boundsFor } from './bounds.ts'
 import { invariants } from './checks/all.ts'
 import { figuresOf } from './figures.ts'
 import { echoChain, echoLevels } from './pipelines.ts'
 import { POINTS } from './points.ts'
 import type { RunResult } from './run.ts'
 import { run } from './run.ts'
-import { pointsLeftOut } from './schedule.ts'
+import { pointsLeftOut, schedule } from './schedule.ts'
 
+const SAMPLE_EVERY_MS = 3_000
 const SESSION_TIMEOUT_MS = 6_000
 /** Whoever writes or judges a digest passes over the whole state: at every flush only short runs bear that. */
 const EVERY_DIGEST_MINUTES_MAX = 3
@@ -42,8 +44,16 @@ const result = await run({
   tasks: Number(values.tasks),
   imagesPerSecond: Number(values.rate),
   sessionTimeoutMs: SESSION_TIMEOUT_MS,
+  sampleEveryMs: SAMPLE_EVERY_MS,
+  bounds: boundsFor(Number(values.rate)),
   judged: values.pipeline === 'echo-chain.ts' ? echoChain : echoLevels,
-  withBrokerKills: !values['no-broker-kills'],
+  faults: schedule({
+    seed,
+    minutes,
+    coordinators,
+    sessionTimeoutMs: SESSION_TIMEOUT_MS,
+    withBrokerKills: !values['no-broker-kills'],
+  }),
   digestEvery: minutes <= EVERY_DIGEST_MINUTES_MAX ? 1 : LONG_RUN_DIGEST_EVERY,
   say: (line) => console.log(line),
 })
@@ -66,8 +76,8 @@ function print({ injected, hits, report, complaints, restMs, ...rest }: RunResul
     )
   console.log('invariants')
   for (const { name, title } of invariants) {
-    const all = rest.verdicts.get(name) ?? []
-    const word = all.length === 0 ? 'ok' : `${all.length} complaints`
+    const all = rest.verdicts.get(name)
+    const word = !all ? 'not judged' : all.length === 0 ? 'ok' : `${all.length} complaints`
     console.log(`  ${name.padEnd(6)} ${title.padEnd(52)} ${word}`)
   }
   console.log('figures')

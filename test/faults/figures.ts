@@ -1,8 +1,10 @@
 // What a run tells in numbers: results, how soon work went on after a death, and what was done twice.
 import type { CallLine } from './evidence.ts'
-import type { Arrival, Injected, RunResult } from './run.ts'
+import type { Arrival } from './follow.ts'
+import type { Injected, RunResult } from './run.ts'
 import type { CrewEvent } from './crew.ts'
 
+const MEGA = 1_048_576
 const limits = { calmMs: 9_000, windowMs: 1_000 } as const
 
 export function figuresOf(result: RunResult): string[] {
@@ -18,8 +20,29 @@ export function figuresOf(result: RunResult): string[] {
     `executions ${calls.length}, ${repeatsOf(calls, deaths)}`,
     `kill → next new result of its tasks: ${spread(delays(result, 'killed'))}`,
     `SIGTERM → next new result of its tasks: ${spread(delays(result, 'terminated'))}`,
+    ...looksOf(result),
     `judged ${judging.records} records: read in ${seconds(judging.readMs)}, judged in ${seconds(judging.judgeMs)}, ` +
-      `${Math.round(judging.rssBytes / 1_048_576)} MB of memory`,
+      `${Math.round(judging.rssBytes / MEGA)} MB of memory`,
+  ]
+}
+
+/** I12 and I13 in numbers. */
+export function looksOf({ samples, log, calm }: RunResult): string[] {
+  const most = (values: readonly (number | undefined)[]): number =>
+    values.reduce<number>((max, value) => Math.max(max, value ?? 0), 0)
+  const processes = `${most(samples.map((one) => one.rssBytes / MEGA)).toFixed(0)} MB, heap ${most(
+    samples.map((one) => (one.heapBytes ?? 0) / MEGA),
+  ).toFixed(0)} MB, ${most(samples.map((one) => one.handles))} handles, event loop late by ${most(
+    samples.map((one) => one.loopDelayP99Ms),
+  )} ms (p99)`
+  const worst = calm.map(({ by, images, p95Ms }) => `${by} ${p95Ms} ms (${images})`)
+  return [
+    samples.length === 0
+      ? 'coordinators: not looked at, there is no /proc here'
+      : `coordinators, at most: ${processes}, in ${samples.length} looks`,
+    `the log, at most: ${most(log.map((one) => one.lagRecords))} input records behind the checkpoints, ` +
+      `${most(log.map((one) => one.openKeys))} open keys, state.v1 ${most(log.map((one) => one.stateBytes / MEGA)).toFixed(1)} MB`,
+    `while only some were disturbed, 95 of 100 images of others took (images): ${worst.join(', ') || 'not judged'}`,
   ]
 }
 

@@ -80,7 +80,9 @@ export function goodStory(): Story {
       areClocksStepped: false,
       digestEvery: 1,
       poisoned: [{ topic: 'images.v1', partition: 0, offset: 3 }],
+      isCompacted: false,
       samples: [],
+      log: [],
     },
   }
 }

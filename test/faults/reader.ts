@@ -26,10 +26,11 @@ export type TopicsRead = {
   readonly dirs: string[]
 }
 
-/** All topics with a prefix, up to their last stable offsets. */
+/** All topics with a prefix but those left out, up to their last stable offsets. */
 export async function readTopics(
   brokers: readonly string[],
   topicPrefix: string,
+  leaveOut: readonly string[] = [],
 ): Promise<TopicsRead> {
   const java = await findJava()
   const classPath = `${await compiled()}:${await fetchJars('judge-libs')}`
@@ -40,10 +41,13 @@ export async function readTopics(
   child.stderr.on('data', (part: Buffer) => (errors = (errors + part.toString()).slice(-4_000)))
   const read: TopicsRead = { committed: [], ends: [], dirs: [] }
   let isDone = false
-  for await (const text of createInterface({ input: child.stdout })) {
-    const line = JSON.parse(text) as Line
+  const topicName = memo((topic: string) => topic.slice(topicPrefix.length))
+  const left = new Set(leaveOut)
+  for await (const json of createInterface({ input: child.stdout })) {
+    const line = JSON.parse(json) as Line
     if (line.kind === 'done') isDone = true
-    else take(read, line, topicPrefix.length)
+    else if (line.kind === 'dir') read.dirs.push(text(line.path))
+    else if (!left.has(topicName(line.topic))) take(read, { ...line, topic: topicName(line.topic) })
   }
   const [code] = (await exited) as [number | null]
   if (code !== 0 || !isDone) throw new Error(`The Java reader ended with code ${code}:\n${errors}`)
@@ -71,20 +75,19 @@ async function compiled(): Promise<string> {
   return dir
 }
 
-function take(read: TopicsRead, line: Exclude<Line, { kind: 'done' }>, prefixLength: number): void {
-  if (line.kind === 'dir') {
-    read.dirs.push(text(line.path))
-    return
-  }
-  const topic = line.topic.slice(prefixLength)
+function take(read: TopicsRead, line: Exclude<Line, { kind: 'dir' | 'done' }>): void {
+  const { topic, partition } = line
   if (line.kind === 'end') {
-    const { partition, low, end, lastStable } = line
+    const { low, end, lastStable } = line
     read.ends.push({ topic, partition, low, end, lastStable })
     return
   }
-  const { partition, offset, timestampMs, key, value } = line
+  const { offset, timestampMs, key, value } = line
   const headers: Record<string, string> = {}
-  for (const [name, bytes] of Object.entries(line.headers)) headers[text(name)] = text(bytes)
+  for (const [name, bytes] of Object.entries(line.headers)) {
+    const header = headerName(name)
+    headers[header] = header === TYPE_HEADER ? typeName(bytes) : text(bytes)
+  }
   read.committed.push({
     topic,
     partition,
@@ -95,6 +98,20 @@ function take(read: TopicsRead, line: Exclude<Line, { kind: 'done' }>, prefixLen
     headers,
   })
 }
+
+/** A million records share a dozen names: each is held once. */
+function memo(read: (text: string) => string): (text: string) => string {
+  const known = new Map<string, string>()
+  return (given) => {
+    const found = known.get(given) ?? read(given)
+    known.set(given, found)
+    return found
+  }
+}
+
+const TYPE_HEADER = 'wellspring-type'
+const headerName = memo((base64) => text(base64))
+const typeName = memo((base64) => text(base64))
 
 const text = (base64: string | null): string => Buffer.from(base64 ?? '', 'base64').toString()
 

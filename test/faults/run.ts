@@ -4,34 +4,41 @@ import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import type { AuditReport } from '../../cli/audit.ts'
-import { audit, isClean } from '../../cli/audit.ts'
-import type { TopicRecord } from '../../cli/ledger.ts'
+import { isClean } from '../../cli/audit.ts'
 import { loadPipeline } from '../../coordinator/core/check.ts'
-import type { Pipeline, PipelineSpec } from '../../coordinator/core/pipeline.ts'
-import type { Client, OutgoingRecord } from '../../coordinator/log/client.ts'
+import type { PipelineSpec } from '../../coordinator/core/pipeline.ts'
 import { openClient } from '../../coordinator/log/client.ts'
 import { createKafka } from '../../coordinator/log/connection.ts'
 import { createTopics } from '../../coordinator/log/topics.ts'
 import { startGuard } from '../../dev/child.ts'
 import { root } from '../../dev/tools.ts'
 import { judgeAll } from './checks/all.ts'
+import type { Series } from './checks/growth.ts'
+import { seriesOf } from './checks/growth.ts'
+import type { CalmLatency } from './checks/neighbours.ts'
+import { calmLatencies } from './checks/neighbours.ts'
 import { collect } from './collect.ts'
 import type { CrewEvent } from './crew.ts'
 import { openCrew } from './crew.ts'
-import type { CallLine, JudgedPipeline } from './evidence.ts'
+import type { Bounds, CallLine, JudgedPipeline, LogSample, Sample } from './evidence.ts'
+import { feed, untilRest } from './feed.ts'
+import type { Arrival } from './follow.ts'
+import { followResults } from './follow.ts'
 import { injector, nameOf, startServed } from './inject.ts'
-import { plateStream, POISON_HEADER } from './plates.ts'
+import { neighboursOf } from './neighbourhood.ts'
+import { POISON_HEADER } from './plates.ts'
 import { openProxy } from './proxy.ts'
 import type { Planned } from './schedule.ts'
-import { schedule } from './schedule.ts'
 import { openServices } from './services.ts'
+import { watch } from './watch.ts'
 
 const limits = {
-  feedEveryMs: 250,
   /** From the end of the faults to rest: a missing site is given up after 20 s of quiet, a call after 60 s. */
   restWithinMs: 150_000,
-  restLookMs: 2_000,
+  retiredWithinMs: 60_000,
+  lookMs: 500,
 } as const
 
 export type RunOptions = {
@@ -44,7 +51,11 @@ export type RunOptions = {
   readonly tasks: number
   readonly imagesPerSecond: number
   readonly sessionTimeoutMs: number
-  readonly withBrokerKills: boolean
+  readonly faults: readonly Planned[]
+  readonly bounds: Bounds
+  readonly sampleEveryMs: number
+  /** Finished plates are retired after so long, and state.v1 compacts; undefined: neither, all of it can be judged. */
+  readonly retireAfterMs?: number
   /** The coordinators log the digest of their state at every n-th flush (T3). */
   readonly digestEvery: number
   readonly say: (line: string) => void
@@ -57,8 +68,6 @@ export type Injected = Planned & {
   readonly hit: boolean
 }
 
-export type Arrival = { readonly partition: number; readonly atMs: number }
-
 export type RunResult = {
   readonly injected: readonly Injected[]
   /** How often each point was hit. */
@@ -66,9 +75,15 @@ export type RunResult = {
   readonly events: readonly CrewEvent[]
   readonly arrivals: readonly Arrival[]
   readonly calls: readonly CallLine[]
-  /** Complaints of the judges, by invariant. */
+  readonly samples: readonly Sample[]
+  readonly log: readonly LogSample[]
+  /** Complaints of the judges, by invariant; one that could not be judged is not there. */
   readonly verdicts: ReadonlyMap<string, readonly string[]>
   readonly report: AuditReport
+  /** While only some images were disturbed, how long those of others took (I13). */
+  readonly calm: readonly CalmLatency[]
+  /** Trends of the run (I12), if its bounds ask for them. */
+  readonly series: readonly Series[]
   readonly restMs: number | undefined
   /** What it took to judge: all evidence is held in memory. */
   readonly judging: {
@@ -98,14 +113,15 @@ export async function run(options: RunOptions): Promise<RunResult> {
     const { brokers } = broker.current
     const logger = (): void => {}
     await createTopics({ brokers, topicPrefix, tasks, clientId: 'faults', logger })
-    await keepWholeLog(brokers, topicPrefix)
-    const watch = (): void => guard.watch([...services.pids(), ...(crew?.pids() ?? [])])
+    const { retireAfterMs } = options
+    await cleanUp(brokers, topicPrefix, retireAfterMs === undefined ? wholeLog : compactSoon)
+    const onChange = (): void => guard.watch([...services.pids(), ...(crew?.pids() ?? [])])
     let crew: ReturnType<typeof openCrew> | undefined
-    const services = await openServices(dir, () => watch())
+    const services = await openServices(dir, onChange)
     closers.unshift(() => services.close())
     crew = openCrew({
       dir,
-      onChange: watch,
+      onChange,
       env: {
         KAFKA_BROKERS: `127.0.0.1:${proxy.port}`,
         WELLSPRING_STATE_DIGEST: String(options.digestEvery),
@@ -116,6 +132,9 @@ export async function run(options: RunOptions): Promise<RunResult> {
         WELLSPRING_PIPELINE: module,
         WELLSPRING_STORE: join(dir, 'store'),
         WELLSPRING_SESSION_TIMEOUT_MS: String(options.sessionTimeoutMs),
+        ...(retireAfterMs === undefined
+          ? {}
+          : { WELLSPRING_RETIRE_AFTER_MS: String(retireAfterMs) }),
       },
     })
     const members = crew
@@ -129,6 +148,15 @@ export async function run(options: RunOptions): Promise<RunResult> {
       ending.abort()
       await followed
     })
+    const watching = watch({
+      processes: () => members.processes(),
+      brokers,
+      topicPrefix,
+      client,
+      dataDir: join(dir, 'data'),
+      everyMs: options.sampleEveryMs,
+    })
+    closers.unshift(() => watching.close())
 
     const startedMs = Date.now()
     let isEnough = false
@@ -145,6 +173,9 @@ export async function run(options: RunOptions): Promise<RunResult> {
     const healedMs = Date.now()
     const rest = await untilRest(client, pipeline, healedMs + limits.restWithinMs)
     const restMs = rest.isAtRest ? Date.now() - healedMs : undefined
+    if (retireAfterMs !== undefined)
+      await untilRetired(watching.log, retireAfterMs + limits.retiredWithinMs)
+    await watching.close()
     await members.close()
     say('reading what the run left behind')
     const readFromMs = performance.now()
@@ -153,17 +184,29 @@ export async function run(options: RunOptions): Promise<RunResult> {
       topicPrefix,
       pipeline: options.judged,
       callLogs: services.callLogs,
+      // Nobody judges the spans of a compacted log, and they are half of all bytes.
+      leaveOut: retireAfterMs === undefined ? [] : ['spans.v1'],
       circumstances: {
         areClocksStepped: injected.some(({ fault }) => fault.kind === 'clock'),
         digestEvery: options.digestEvery,
+        isCompacted: retireAfterMs !== undefined,
+        samples: watching.samples,
+        log: watching.log,
+        bounds: options.bounds,
         faults: { fromMs: startedMs, toMs: healedMs },
       },
     })
-    const { committed } = evidence
+    const { committed, plans } = evidence
     const poisoned = committed.filter(({ headers }) => POISON_HEADER in headers)
-    const circumstances = { ...evidence.circumstances, poisoned }
+    const circumstances = {
+      ...evidence.circumstances,
+      poisoned,
+      neighbours: neighboursOf(injected, evidence.calls),
+      retired: retireAfterMs === undefined ? [] : plans.map(plateKey),
+    }
     const judgeFromMs = performance.now()
-    const verdicts = judgeAll({ ...evidence, circumstances })
+    const told = { ...evidence, circumstances }
+    const verdicts = judgeAll(told)
     const judging = {
       records: committed.length,
       readMs: judgeFromMs - readFromMs,
@@ -176,8 +219,12 @@ export async function run(options: RunOptions): Promise<RunResult> {
       events: members.events,
       arrivals,
       calls: evidence.calls,
+      samples: watching.samples,
+      log: watching.log,
       verdicts,
       report: rest.report,
+      calm: calmLatencies(told),
+      series: options.bounds.growth ? seriesOf(told, options.bounds.growth) : [],
       restMs,
       judging,
       complaints: complaintsOf(rest, verdicts),
@@ -206,13 +253,24 @@ function complaintsOf(
 const calm = { clockShiftMs: 0 } as const
 
 /** T1-T4 are judged on a log that nothing was compacted away from. */
-async function keepWholeLog(brokers: readonly string[], topicPrefix: string): Promise<void> {
+const wholeLog = { 'cleanup.policy': 'delete', 'retention.ms': '-1' } as const
+/** Production keeps an hour in a segment, and tombstones for a day. */
+const compactSoon = {
+  'cleanup.policy': 'compact',
+  'segment.ms': '5000',
+  'min.cleanable.dirty.ratio': '0.2',
+  'max.compaction.lag.ms': '10000',
+  'delete.retention.ms': '0',
+} as const
+
+async function cleanUp(
+  brokers: readonly string[],
+  topicPrefix: string,
+  config: Readonly<Record<string, string>>,
+): Promise<void> {
   const admin = createKafka({ brokers }).admin()
   await admin.connect()
-  const configEntries = [
-    { name: 'cleanup.policy', value: 'delete' },
-    { name: 'retention.ms', value: '-1' },
-  ]
+  const configEntries = Object.entries(config).map(([name, value]) => ({ name, value }))
   const TOPIC = 2
   const resources = ['state.v1', 'status.v1'].map((topic) => ({
     type: TOPIC,
@@ -223,39 +281,14 @@ async function keepWholeLog(brokers: readonly string[], topicPrefix: string): Pr
   await admin.disconnect()
 }
 
-/** Announces images at the pace until enough plates are begun, and ends those. Returns how many records. */
-async function feed(
-  client: Client,
-  { seed, imagesPerSecond }: RunOptions,
-  isEnough: () => boolean,
-): Promise<number> {
-  const perTurn = Math.max(1, Math.round((imagesPerSecond * limits.feedEveryMs) / 1_000))
-  let part: OutgoingRecord[] = []
-  let count = 0
-  const startMs = performance.now()
-  for (const record of plateStream(seed, isEnough)) {
-    part.push(record)
-    count += 1
-    if (part.length < perTurn) continue
-    await surely(() => client.produce(part))
-    part = []
-    const dueMs = startMs + (count * 1_000) / imagesPerSecond
-    await sleep(Math.max(0, dueMs - performance.now()))
-  }
-  await surely(() => client.produce(part))
-  return count
+/** Returns when only summaries are left, or when the time is up: judges tell which. */
+async function untilRetired(log: readonly LogSample[], withinMs: number): Promise<void> {
+  const endsMs = Date.now() + withinMs
+  while ((log.at(-1)?.openKeys ?? 1) > 0 && Date.now() < endsMs) await sleep(limits.lookMs)
 }
 
-/** The broker may be away: a record may be there twice then, and must not be missing. */
-async function surely(work: () => Promise<void>): Promise<void> {
-  for (;;) {
-    try {
-      return await work()
-    } catch {
-      await sleep(limits.feedEveryMs)
-    }
-  }
-}
+const plateKey = ({ experiment, plate, acquisition }: PlatePlan): string =>
+  `${experiment}/${plate}/${acquisition}`
 
 async function injectAll(
   options: RunOptions,
@@ -264,7 +297,7 @@ async function injectAll(
 ): Promise<Injected[]> {
   const injected: Injected[] = []
   const open: Promise<void>[] = []
-  for (const planned of schedule(options)) {
+  for (const planned of options.faults) {
     await sleep(Math.max(0, startedMs + planned.atMs - Date.now()))
     const fromMs = Date.now()
     options.say(`${((fromMs - startedMs) / 1_000).toFixed(1).padStart(6)} s  ${textOf(planned)}`)
@@ -282,58 +315,6 @@ async function injectAll(
 function textOf({ fault }: Planned): string {
   const { kind, ...more } = fault
   return [kind, ...Object.entries(more).map(([name, value]) => `${name}=${value}`)].join(' ')
-}
-
-/** When results were to be seen, by a reader that outlives the broker. */
-function followResults(
-  client: Client,
-  signal: AbortSignal,
-): { arrivals: Arrival[]; followed: Promise<void> } {
-  const arrivals: Arrival[] = []
-  const seen = new Map<number, number>()
-  const follow = async (): Promise<void> => {
-    while (!signal.aborted) {
-      try {
-        for await (const { partition, offset } of client.follow('results.v1', {
-          from: 'start',
-          signal,
-        })) {
-          if (offset <= (seen.get(partition) ?? -1)) continue
-          seen.set(partition, offset)
-          arrivals.push({ partition, atMs: Date.now() })
-        }
-      } catch {
-        await sleep(limits.feedEveryMs)
-      }
-    }
-  }
-  return { arrivals, followed: follow() }
-}
-
-/** Until everything planned has ended, or the time is up. */
-async function untilRest(
-  client: Client,
-  pipeline: Pipeline,
-  endsMs: number,
-): Promise<{ report: AuditReport; isAtRest: boolean }> {
-  for (;;) {
-    const report = await auditOf(client, pipeline)
-    if (report.planned > 0 && report.missing === 0) return { report, isAtRest: true }
-    if (Date.now() > endsMs) return { report, isAtRest: false }
-    await sleep(limits.restLookMs)
-  }
-}
-
-async function auditOf(client: Client, pipeline: Pipeline): Promise<AuditReport> {
-  const records: TopicRecord[] = []
-  for (const topic of ['commands.v1', 'results.v1', 'dead-letters.v1'] as const)
-    for await (const { partition, offset, key, value, headers } of client.readAll(topic)) {
-      const type = headers['wellspring-type'] ?? ''
-      const bytes = value ?? Buffer.alloc(0)
-      records.push({ topic, partition, offset, key: key?.toString() ?? '', type, value: bytes })
-    }
-  const steps = pipeline.steps.map(({ name, policy }) => ({ name, level: policy.level }))
-  return audit(records, { label: pipeline.label, steps })
 }
 
 function hitsIn(file: string): Map<string, number> {

@@ -103,6 +103,11 @@ export type ScheduleOptions = {
 const limits = {
   /** Everything runs undisturbed at first. */
   firstMs: 4_000,
+  /** A run that is long enough begins with what may touch some plates only, so that neighbours can be judged (I13). */
+  neighboursMs: 48_000,
+  neighboursMinutesMin: 2,
+  neighboursFirstMs: 12_000,
+  neighboursGapMs: 6_000,
   /** Between two faults that move tasks: a short run crowds them, a long one lets a take-over end in between. */
   crowdedMs: 5_000,
   spacedMs: 9_000,
@@ -126,9 +131,15 @@ export function schedule(options: ScheduleOptions): readonly Planned[] {
   const dice = diceOf(options.seed)
   const calm = isCrowded ? [] : calmFaults(options.coordinators, endMs)
   const calmMs = calm.map(({ atMs }) => atMs)
-  const heavy = every(dice, { gapMs, endMs, calmMs }, heavyFaults(dice, options))
-  const light = every(dice, { gapMs: limits.lightMs, endMs, calmMs }, lightFaults(dice, options))
-  return [...calm, ...heavy, ...light].toSorted((a, b) => a.atMs - b.atMs)
+  const withNeighbours = options.minutes >= limits.neighboursMinutesMin
+  const someMs = withNeighbours ? limits.neighboursMs : 0
+  const pace = { firstMs: someMs + limits.firstMs, endMs, calmMs }
+  const heavy = every(dice, { ...pace, gapMs }, heavyFaults(dice, options))
+  const light = every(dice, { ...pace, gapMs: limits.lightMs }, lightFaults(dice, options))
+  const { neighboursFirstMs, neighboursGapMs } = limits
+  const gentle = { firstMs: neighboursFirstMs, gapMs: neighboursGapMs, endMs: someMs, calmMs }
+  const ofSome = every(dice, gentle, faultsOfSome(dice))
+  return [...ofSome, ...calm, ...heavy, ...light].toSorted((a, b) => a.atMs - b.atMs)
 }
 
 function calmFaults(coordinators: number, endMs: number): Planned[] {
@@ -161,11 +172,11 @@ export function diceOf(seed: number): () => number {
 
 function every(
   dice: () => number,
-  { gapMs, endMs, calmMs }: Pace,
+  { firstMs, gapMs, endMs, calmMs }: Pace,
   faults: Iterator<Fault, never>,
 ): Planned[] {
   const planned: Planned[] = []
-  for (let slotMs: number = limits.firstMs; slotMs < endMs; slotMs += gapMs) {
+  for (let slotMs = firstMs; slotMs < endMs; slotMs += gapMs) {
     const atMs = Math.round(slotMs + dice() * gapMs * 0.4)
     const isCalm = calmMs.some(
       (one) => atMs > one - limits.calmBeforeMs && atMs < one + limits.calmAfterMs,
@@ -176,6 +187,7 @@ function every(
 }
 
 type Pace = {
+  readonly firstMs: number
   readonly gapMs: number
   readonly endMs: number
   readonly calmMs: readonly number[]
@@ -273,6 +285,18 @@ function* lightFaults(
       yield { kind, coordinator: anyone(), weather: weathers.next().value, forMs }
     else if (dice() < 0.5) yield { kind: 'service-kill', service, downMs: Math.round(forMs / 4) }
     else yield { kind: 'service-stop', service, forMs }
+  }
+}
+
+/** The first is the worst of its kind: a service that never answers. */
+function* faultsOfSome(dice: () => number): Generator<Fault, never> {
+  const lies = deck(dice, LIES)
+  const poisons = deck(dice, POISONS)
+  const forMs = limits.lieMs
+  yield { kind: 'lie', lie: 'hang', forMs }
+  for (;;) {
+    yield { kind: 'poison', poison: poisons.next().value }
+    yield { kind: 'lie', lie: lies.next().value, forMs }
   }
 }
 

@@ -1,8 +1,10 @@
-// I12: what is open stays bounded. Of the log: transactions are small, one at a time per writer, and ended soon. Of the
+// I12: what is open stays bounded. Of the log: transactions are small, and checkpoints keep up with the inputs. Of the
 // processes: memory and handles, where the run took samples. Of a retired plate only its summary is left.
 import { fromBinary } from '@bufbuild/protobuf'
 import { PlateStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Evidence } from '../evidence.ts'
+import type { Point } from './growth.ts'
+import { growing } from './growth.ts'
 import { plateOf } from './names.ts'
 import { journals } from './records.ts'
 import { placeName, transactions } from './transactions.ts'
@@ -14,7 +16,12 @@ const limits = {
 } as const
 
 export function bounded(evidence: Evidence): string[] {
-  return [...transactionSizes(evidence), ...samples(evidence), ...retired(evidence)]
+  return [
+    ...transactionSizes(evidence),
+    ...samples(evidence),
+    ...growing(evidence),
+    ...retired(evidence),
+  ]
 }
 
 function transactionSizes(evidence: Evidence): string[] {
@@ -27,17 +34,28 @@ function transactionSizes(evidence: Evidence): string[] {
   })
 }
 
-function samples({ circumstances: { samples: taken, bounds } }: Evidence): string[] {
+/** The highest of every process and of the log: a limit that is passed is passed at many looks. */
+function samples({ circumstances: { samples: taken, log, bounds } }: Evidence): string[] {
   if (!bounds) return []
-  return taken.flatMap(({ atMs, name, rssBytes, handles }) => [
-    ...(rssBytes > bounds.rssBytesMax
-      ? [`${name} has ${rssBytes} bytes at ${atMs}; at most ${bounds.rssBytesMax}`]
-      : []),
-    ...(handles > bounds.handlesMax
-      ? [`${name} has ${handles} handles at ${atMs}; at most ${bounds.handlesMax}`]
-      : []),
-  ])
+  const complaints: string[] = []
+  const judge = (what: string, { atMs, value }: Point, max: number): void => {
+    if (value > max) complaints.push(`${what} at ${atMs}: ${value}; at most ${max}`)
+  }
+  for (const [name, its] of Map.groupBy(taken, (one) => one.name)) {
+    const memory = its.map(({ atMs, rssBytes: value }) => ({ atMs, value }))
+    judge(`bytes of ${name}`, highest(memory), bounds.rssBytesMax)
+    const handles = its.map(({ atMs, handles: value }) => ({ atMs, value }))
+    judge(`handles of ${name}`, highest(handles), bounds.handlesMax)
+  }
+  if (log.length > 0) {
+    const lag = log.map(({ atMs, lagRecords: value }) => ({ atMs, value }))
+    judge('input records behind the checkpoints', highest(lag), bounds.lagRecordsMax)
+  }
+  return complaints
 }
+
+const highest = (points: readonly Point[]): Point =>
+  points.reduce((most, one) => (one.value > most.value ? one : most), { atMs: 0, value: 0 })
 
 /** A plate that says it is retired has forgotten all but its summary; those that must be are. */
 function retired(evidence: Evidence): string[] {

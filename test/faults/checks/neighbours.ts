@@ -3,44 +3,62 @@ import type { Evidence } from '../evidence.ts'
 import { plateOf } from './names.ts'
 import { images, results } from './records.ts'
 
-/** Fewer images of a plate say nothing about 95 of 100. */
+/** Fewer images say nothing about 95 of 100. */
 const IMAGES_MIN = 20
 
 export function neighbours(evidence: Evidence): string[] {
+  return calmLatencies(evidence).flatMap(({ by, atMs, images: count, p95Ms, maxMs }) =>
+    p95Ms <= maxMs
+      ? []
+      : [
+          `while ${by} disturbed others at ${atMs}, 95 of 100 of ${count} images took up to ${p95Ms} ms; ${maxMs} are allowed`,
+        ],
+  )
+}
+
+export type CalmLatency = {
+  readonly by: string
+  readonly atMs: number
+  readonly images: number
+  readonly p95Ms: number
+  readonly maxMs: number
+}
+
+/** Of every span in which only others were disturbed, if enough images were announced in it. */
+export function calmLatencies(evidence: Evidence): readonly CalmLatency[] {
   const { neighbours: known } = evidence.circumstances
   if (!known) return []
-  return [...latencies(evidence)].flatMap(([plate, taken]) => {
-    if (known.disturbed.includes(plate)) return []
-    const inCalm = taken.filter(({ fromMs, toMs }) =>
-      known.calm.some((span) => span.fromMs <= fromMs && toMs <= span.toMs),
-    )
-    if (inCalm.length < IMAGES_MIN) return []
+  const { disturbed, spans, latencyP95MsMax: maxMs } = known
+  const innocent = latencies(evidence).filter(
+    ({ entity }) => !disturbed.has(entity) && !disturbed.has(plateOf(entity)),
+  )
+  return spans.flatMap(({ by, fromMs, toMs }) => {
+    // One announced at the very end may be hit by what comes next.
+    const within = innocent.filter((one) => fromMs <= one.fromMs && one.fromMs <= toMs - maxMs)
+    if (within.length < IMAGES_MIN) return []
     const p95Ms = percentile(
-      inCalm.map(({ fromMs, toMs }) => toMs - fromMs),
+      within.map((one) => one.toMs - one.fromMs),
       0.95,
     )
-    return p95Ms <= known.latencyP95MsMax
-      ? []
-      : [`${plate}: 95 of 100 images took up to ${p95Ms} ms; ${known.latencyP95MsMax} are allowed`]
+    return [{ by, atMs: fromMs, images: within.length, p95Ms, maxMs }]
   })
 }
 
-export type Latency = { readonly fromMs: number; readonly toMs: number }
+export type Latency = { readonly entity: string; readonly fromMs: number; readonly toMs: number }
 
-/** From each image's announcement to its first result, by plate acquisition. */
-export function latencies(evidence: Evidence): ReadonlyMap<string, readonly Latency[]> {
+/** From each image's announcement to its first result; for ever, when it has none. */
+export function latencies(evidence: Evidence): readonly Latency[] {
   const first = new Map<string, number>()
   for (const { record, message } of results(evidence))
     if (!first.has(message.entity)) first.set(message.entity, record.timestampMs)
   const seen = new Set<string>()
-  const taken = images(evidence).flatMap(({ record, entity }) => {
-    const toMs = first.get(entity)
+  return images(evidence).flatMap(({ record, entity }) => {
     // A duplicate announcement brings no work.
-    if (toMs === undefined || seen.has(entity)) return []
+    if (seen.has(entity)) return []
     seen.add(entity)
-    return [{ plate: plateOf(entity), fromMs: record.timestampMs, toMs }]
+    const toMs = first.get(entity) ?? Number.POSITIVE_INFINITY
+    return [{ entity, fromMs: record.timestampMs, toMs }]
   })
-  return Map.groupBy(taken, ({ plate }) => plate)
 }
 
 /** Nearest rank; NaN of nothing. */

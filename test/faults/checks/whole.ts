@@ -19,7 +19,9 @@ export function whole(evidence: Evidence): string[] {
   for (const batch of evidence.batches)
     if (!batch.isTransactional && batch.control === undefined) add(placeName(batch), batch.records)
 
+  const compacted = evidence.circumstances.isCompacted ? ['state.v1', 'status.v1'] : []
   for (const partition of evidence.ends) {
+    if (compacted.includes(partition.topic)) continue
     const place = placeName(partition)
     let next = partition.low
     for (const { baseOffset, lastOffset } of batches.get(place) ?? []) {
