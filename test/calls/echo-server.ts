@@ -1,11 +1,12 @@
 // An echo service on a real gRPC server, told what to do in its requests: `previous` (or the first member's name)
-// is answer, late:<ms>, hang, fail:<REASON>[:<retry ms>], code:<CODE>, or bad. Run as a program it prints its port.
+// is answer, late:<ms>, hang, fail:<REASON>[:<retry ms>], code:<CODE>, bad, or twice. Run as a program it prints its
+// port.
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DescMessage, DescMethodUnary, DescService, Message } from '@bufbuild/protobuf'
 import { create, toBinary } from '@bufbuild/protobuf'
 import type {
-  handleUnaryCall,
+  handleServerStreamingCall,
   ServiceDefinition,
   UntypedServiceImplementation,
 } from '@grpc/grpc-js'
@@ -66,12 +67,18 @@ export async function openEchoServer(options: EchoServerOptions = {}): Promise<E
   const handlers: UntypedServiceImplementation = {}
   for (const method of service.methods) {
     if (method.methodKind !== 'unary') continue
-    definition[method.name] = grpcMethod(method as DescMethodUnary<DescMessage, DescMessage>)
-    const handler: handleUnaryCall<Asked, Message> = (call, callback) => {
+    // On the wire a stream of one message is a unary answer; of two, it is an answer given twice.
+    const unary = grpcMethod(method as DescMethodUnary<DescMessage, DescMessage>)
+    definition[method.name] = { ...unary, responseStream: true }
+    const handler: handleServerStreamingCall<Asked, Message> = (call) => {
       traceparents.push(...call.metadata.get('traceparent').map(String))
       answer(method as DescMethodUnary, call.request).then(
-        (response) => callback(null, response),
-        (error: unknown) => callback(grpcError(error)),
+        (response) => {
+          call.write(response)
+          if (verbOf(call.request)[0] === 'twice') call.write(response)
+          call.end()
+        },
+        (error: unknown) => call.emit('error', grpcError(error)),
       )
     }
     handlers[method.name] = handler
@@ -109,9 +116,7 @@ function listen(server: Server, port: number): Promise<number> {
 }
 
 async function act(method: DescMethodUnary, request: Asked): Promise<Message> {
-  const [verb = '', what = '', more] = (request.previous ?? request.members?.[0]?.name ?? '').split(
-    ':',
-  )
+  const [verb = '', what = '', more] = verbOf(request)
   if (verb === 'late') await sleep(Number(what))
   if (verb === 'hang') await sleep(60_000, undefined, { ref: false })
   if (verb === 'fail')
@@ -121,6 +126,10 @@ async function act(method: DescMethodUnary, request: Asked): Promise<Message> {
     .update(toBinary(method.input, { ...request, context: undefined } as Message))
     .digest('hex')
   return create(method.output, { digest: verb === 'bad' ? 'short' : digest })
+}
+
+function verbOf(request: Asked): string[] {
+  return (request.previous ?? request.members?.[0]?.name ?? '').split(':')
 }
 
 /** A status that no wrapper of ours makes. */

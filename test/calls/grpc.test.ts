@@ -91,6 +91,18 @@ test('a response that breaks its contract is PERMANENT', async (t) => {
   assert.match(outcome.failure.replica, /^127\.0\.0\.1:/)
 })
 
+test('of a call answered twice neither answer is taken: nobody knows what it did', async (t) => {
+  const { caller } = await opened(t)
+  const twice = echoRequest({ key: 1, act: 'twice', timeoutMs: 300 })
+  const told: Outcome[] = []
+  caller.call(twice, (outcome) => told.push(outcome))
+  const next = await outcomeOf(caller, echoRequest({ key: 2, act: 'late:600' }))
+  assert.equal(next.kind, 'done')
+  assert.deepEqual(told.map(failureOf), [
+    { class: ErrorClass.AMBIGUOUS, reason: 'DEADLINE_EXCEEDED' },
+  ])
+})
+
 test('the limit of the contract holds, and a free slot is used at once', async (t) => {
   const { server, caller } = await opened(t)
   const wanted = Array.from({ length: 600 }, (_, key) => ({ key, act: 'late:20' }))

@@ -5,8 +5,10 @@ import type { Broker } from '../../dev/broker.ts'
 import { startBroker } from '../../dev/broker.ts'
 import type { Crew } from './crew.ts'
 import type { Proxy } from './proxy.ts'
+import type { SentPoison } from './plates.ts'
 import { poisonRecord } from './plates.ts'
 import { isOfFlush } from './points.ts'
+import { CODECS_UNKNOWN, produceRaw } from './raw.ts'
 import type { Fault } from './schedule.ts'
 import type { Services } from './services.ts'
 
@@ -140,13 +142,23 @@ export function injector(target: Target): Injector {
       }
       case 'poison':
         poisons += 1
-        await sendPoison(fault, poisons)
+        if (fault.poison === 'unknown-codec') return refusedCodec(poisons)
+        await sendPoison(fault.poison, poisons)
         return true
     }
   }
 
-  async function sendPoison(fault: Fault & { kind: 'poison' }, n: number): Promise<void> {
-    const { topic, partition, key, value, headers } = poisonRecord(fault.poison, n, target.tasks)
+  /** The broker must not let it in: behind it, nobody could read on. */
+  async function refusedCodec(n: number): Promise<boolean> {
+    const place = { topic: `${target.topicPrefix}images.v1`, partition: n % target.tasks }
+    const codec = CODECS_UNKNOWN[n % CODECS_UNKNOWN.length] ?? 5
+    const code = await produceRaw(broker.current.brokers, place, codec).catch(() => undefined)
+    if (code === 0) throw new Error(`a broker let a batch of codec ${codec} in`)
+    return code !== undefined
+  }
+
+  async function sendPoison(poison: SentPoison, n: number): Promise<void> {
+    const { topic, partition, key, value, headers } = poisonRecord(poison, n, target.tasks)
     for (let tries = 1; ; tries += 1) {
       const producer = createKafka({ brokers: broker.current.brokers }).producer({
         maxInFlightRequests: 1,

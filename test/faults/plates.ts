@@ -68,8 +68,11 @@ export type RawRecord = {
   readonly headers: Readonly<Record<string, string>>
 }
 
+/** All that a client library can be made to send. */
+export type SentPoison = Exclude<Poison, 'unknown-codec'>
+
 /** A record that must end in a dead letter, on the partition of a plate that is worked on. */
-export function poisonRecord(poison: Poison, n: number, tasks: number): RawRecord {
+export function poisonRecord(poison: SentPoison, n: number, tasks: number): RawRecord {
   const plan = planOf(`Poison${n}`, { wells: 1, sites: 1, channels: 1 })
   const good = imageRecords(plan)[0]
   const key = `${plan.experiment}/${plan.plate}`

@@ -13,6 +13,7 @@ export const LIES = [
   'garbage',
   'empty',
   'short',
+  'twice',
 ] as const
 export type Lie = (typeof LIES)[number]
 
@@ -29,6 +30,7 @@ export const POISONS = [
   'tombstone-command',
   'wrong-partition',
   'invalid-identity',
+  'unknown-codec',
 ] as const
 export type Poison = (typeof POISONS)[number]
 

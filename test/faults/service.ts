@@ -5,7 +5,7 @@ import { appendFileSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DescMessage, DescMethodUnary } from '@bufbuild/protobuf'
 import { create, toBinary } from '@bufbuild/protobuf'
-import type { handleUnaryCall } from '@grpc/grpc-js'
+import type { handleServerStreamingCall } from '@grpc/grpc-js'
 import { Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import {
@@ -39,15 +39,20 @@ server.addService(
   Object.fromEntries(
     EchoService.methods.map((method) => {
       const definition = grpcMethod(method as DescMethodUnary<DescMessage, DescMessage>)
-      return [method.name, { ...definition, responseSerialize: (bytes: Buffer) => bytes }]
+      // On the wire a stream of one message is a unary answer; of two, it is an answer given twice.
+      const stream = { responseStream: true, responseSerialize: (bytes: Buffer) => bytes }
+      return [method.name, { ...definition, ...stream }]
     }),
   ),
   Object.fromEntries(
     EchoService.methods.map((method) => {
-      const handler: handleUnaryCall<Asked, Buffer> = (call, callback) => {
+      const handler: handleServerStreamingCall<Asked, Buffer> = (call) => {
         answer(method as DescMethodUnary, call.request).then(
-          (bytes) => callback(null, bytes),
-          (error: unknown) => callback(grpcError(error)),
+          (messages) => {
+            for (const bytes of messages) call.write(bytes)
+            call.end()
+          },
+          (error: unknown) => call.emit('error', grpcError(error)),
         )
       }
       return [method.name, handler]
@@ -72,7 +77,8 @@ server.bindAsync(listen, ServerCredentials.createInsecure(), (error, port) => {
 })
 process.once('SIGTERM', () => process.exit(0))
 
-async function answer(method: DescMethodUnary, request: Asked): Promise<Buffer> {
+/** The messages of the answer, of which there should be one. */
+async function answer(method: DescMethodUnary, request: Asked): Promise<Buffer[]> {
   const start = Date.now()
   const lie = lieNow()
   let outcome: string = 'aborted'
@@ -81,11 +87,13 @@ async function answer(method: DescMethodUnary, request: Asked): Promise<Buffer> 
     if (lie === 'unavailable') throw new Error('gone')
     await sleep(pauses[lie ?? 'none'] ?? limits.workMs)
     outcome = lie === undefined || lie in pauses ? 'ok' : lie
-    if (lie === 'garbage') return Buffer.from('ffffffffffffff', 'hex')
-    if (lie === 'empty') return Buffer.alloc(0)
+    if (lie === 'garbage') return [Buffer.from('ffffffffffffff', 'hex')]
+    if (lie === 'empty') return [Buffer.alloc(0)]
     const digest = lie === 'short' ? 'short' : digestOf(request)
     const members = request.members === undefined ? {} : { members: request.members.length }
-    return Buffer.from(toBinary(method.output, create(method.output, { digest, ...members })))
+    const encode = (text: string): Buffer =>
+      Buffer.from(toBinary(method.output, create(method.output, { digest: text, ...members })))
+    return lie === 'twice' ? [encode(digest), encode('0'.repeat(64))] : [encode(digest)]
   } catch (error) {
     outcome = String(lie)
     throw error
