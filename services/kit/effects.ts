@@ -68,8 +68,8 @@ export function openEffects(store: string): Effects {
       await mkdir(dirname(path), { recursive: true })
       const temporary = join(store, '.tmp', randomUUID())
       const record = create(AnySchema, { typeUrl: urlOf(type), value: bytes })
-      await writeDurably(temporary, toBinary(AnySchema, record))
       try {
+        await writeDurably(temporary, toBinary(AnySchema, record))
         // link, not rename: it refuses to replace a record, on every file system that two replicas may share.
         await link(temporary, path)
         await syncDirectory(dirname(path))
@@ -106,7 +106,7 @@ export async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
+export function hasCode(error: unknown, ...codes: readonly string[]): error is Error {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code))
 }
 

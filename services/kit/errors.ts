@@ -81,6 +81,21 @@ export function full(message: string, retryAfterMs: number): StepError {
   })
 }
 
+const diskRetryAfterMs = 5_000
+
+/** There was no room left to write in: nothing of the answer is to be seen, and the same call may succeed later. */
+export function diskFull(error: Error, place: string, isHarmless: boolean): StepError {
+  return new StepError({
+    reason: 'DISK_FULL',
+    code: Code.RESOURCE_EXHAUSTED,
+    // An effect that must not happen twice may have happened before its record was to be written.
+    class: isHarmless ? ErrorClass.RETRYABLE : ErrorClass.AMBIGUOUS,
+    hint: 'free some space there: what still has attempts goes on by itself, redrive the rest',
+    message: `the disk that holds ${place} is full (${error.message})`,
+    retryAfterMs: diskRetryAfterMs,
+  })
+}
+
 export type EndReason = 'DEADLINE_EXCEEDED' | 'CANCELLED' | 'DRAINING'
 
 /** Nobody knows what the attempt did: it ran out of time, was cancelled, or its wrapper went down. */

@@ -1,4 +1,5 @@
 // One method of a service, from the bytes that come in to the bytes or the failure that go out.
+import { tmpdir } from 'node:os'
 import type { ServerUnaryCall, handleUnaryCall } from '@grpc/grpc-js'
 import type { DescMessage, DescMethodUnary, DescService, Message } from '@bufbuild/protobuf'
 import { create, getOption } from '@bufbuild/protobuf'
@@ -11,11 +12,12 @@ import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import { CallContextSchema } from '#proto/wellspring/step/v1/call_pb.ts'
 import type { Roots } from './artifacts.ts'
-import type { Call, Failure } from './call.ts'
+import type { Call, Failure, StepError } from './call.ts'
 import { decodeRequest, encodeResponse } from './codec.ts'
 import type { Effects } from './effects.ts'
+import { hasCode } from './effects.ts'
 import type { ErrorTable } from './errors.ts'
-import { className, failureOf, statusOf } from './errors.ts'
+import { className, diskFull, failureOf, statusOf } from './errors.ts'
 import type { Caller, Execution, Executions, Slots } from './executions.ts'
 import { logError } from './log.ts'
 import type { TraceSpan, Tracing } from './trace.ts'
@@ -137,13 +139,19 @@ async function answer(
     )
     endSpan(method, span, caller)
     return bytes
-  } catch (error) {
+  } catch (thrown) {
+    const error = hasCode(thrown, 'ENOSPC', 'EDQUOT') ? noRoom(method, thrown) : thrown
     const failure = failureOf(error)
     if (failure.reason === 'UNDECLARED' || failure.reason === 'BAD_RESPONSE')
       complain(method, context, error)
     endSpan(method, span, caller, failure)
     throw error
   }
+}
+
+function noRoom({ store, method }: Method, error: Error & { path?: unknown }): StepError {
+  const place = typeof error.path === 'string' ? error.path : (store ?? tmpdir())
+  return diskFull(error, place, policyOf(method).purity !== Purity.NOT_IDEMPOTENT)
 }
 
 type Asked = {
