@@ -6,18 +6,19 @@ import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import type { Redrive } from '#proto/wellspring/record/v1/input_pb.ts'
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
+import { startAdopting } from './adopt.ts'
 import type { Context, Place } from './context.ts'
 import { imageName, placeOf, plateStateOf } from './context.ts'
 import type { Event } from './event.ts'
 import { afterRun, change, countImage } from './follow.ts'
 import { isEntityKey, levelOf, parseEntity, plateOf } from './ids.ts'
 import { dueOf } from './due.ts'
-import { arm, expire, setMember, settle } from './levels.ts'
+import { arm, expire, settle } from './levels.ts'
 import { standing } from './members.ts'
 import { refuse } from './refuse.ts'
 import { isRetiredPlan, refuseRetired } from './retire.ts'
 import { reset } from './runs.ts'
-import { Member, isRetired, wellsWithState } from './state.ts'
+import { isRetired, wellsWithState } from './state.ts'
 
 /** Images of a site, z planes times channels: a site's state is one record. */
 const IMAGES_PER_SITE_MAX = 384
@@ -58,30 +59,8 @@ function onPlan(cx: Context, plan: PlatePlan, event: Extract<Event, { kind: 'com
   cx.task.plans.touch(key, plan)
   const plate = plateStateOf(cx, key)
   plate.lastArrivalMs = Math.max(plate.lastArrivalMs, cx.now)
-  const shape = cx.task.shape(key)
-  plate.members = new Uint8Array(shape?.members.length ?? 0)
-  for (const name of plate.seen) adoptWell(cx, `${key}/${name}`)
-  // What no plan names never closes; its wells are kept by name, to be forgotten with the plate.
-  plate.seen = plate.seen.filter((name) => !shape?.memberIndex.has(name))
+  startAdopting(cx, key, plate)
   arm(cx, key)
-}
-
-/** A well whose images came before the plan. */
-function adoptWell(cx: Context, wellKey: string): void {
-  const shape = cx.task.shape(plateOf(wellKey))
-  const well = cx.task.wells.get(wellKey)
-  if (!shape || !well) return
-  const { well: name = '' } = parseEntity(wellKey)
-  if (!shape.memberIndex.has(wellKey.slice(plateOf(wellKey).length + 1))) return
-  setMember(cx, wellKey, Member.OPEN)
-  for (const site of well.seen) {
-    const siteKey = `${wellKey}/s${site}`
-    if (!shape.sites(name).includes(site)) continue
-    setMember(cx, siteKey, Member.OPEN)
-    settle(cx, siteKey)
-    arm(cx, siteKey)
-  }
-  arm(cx, wellKey)
 }
 
 function onRedrive(

@@ -1,6 +1,7 @@
 // The one switch: what happened, in; what is to be done, out. Deterministic: the clock and the dice are arguments.
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { adopt } from './adopt.ts'
 import { onCommand, sweep } from './commands.ts'
 import type { Context } from './context.ts'
 import { placeOf } from './context.ts'
@@ -69,5 +70,7 @@ function onTimer(cx: Context, entity: string, completeness: boolean): void {
       cx.effects.push({ kind: 'timer', entity, atMs: run.dueMs, completeness: false })
     else if (!goOn(cx, place, step)) restart(cx, place)
   }
-  if (place.level === Level.PLATE) sweep(cx, entity)
+  if (place.level !== Level.PLATE) return
+  adopt(cx, entity)
+  sweep(cx, entity)
 }

@@ -6,8 +6,8 @@ import type { PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { Context, Group } from './context.ts'
 import { groupOf, imageName } from './context.ts'
-import { levelOf, parseEntity, plateOf } from './ids.ts'
-import { count } from './members.ts'
+import { levelOf, plateOf } from './ids.ts'
+import { count, standings } from './members.ts'
 import { isActive } from './runs.ts'
 import type { Shape, Task } from './state.ts'
 import { Member } from './state.ts'
@@ -56,14 +56,8 @@ export function arrivals(
     const planned = group.images.filter((image) => shape.imageSet.has(imageName(image)))
     return { arrived: planned.length, expected: shape.images.length }
   }
-  const expected =
-    levelOf(key) === Level.PLATE
-      ? shape.members.length
-      : shape.sites(parseEntity(key).well ?? '').length
-  return {
-    arrived: expected - count(group.members, Member.NONE) - (expected - group.members.length),
-    expected,
-  }
+  const members = standings(shape, key, group)
+  return { arrived: members.length - count(members, Member.NONE), expected: members.length }
 }
 
 /** When a plate is retired, as it stands; Infinity: not before something happens to it. */
@@ -75,7 +69,7 @@ export function retiresAtMs(task: Task, key: string): number {
     plate.lastArrivalMs,
     ...plate.runs.map((run) => run.endedMs),
   )
-  return lastMs + task.retiring.retireAfterMs
+  return lastMs + task.bounds.retireAfterMs
 }
 
 /** Closed, its own steps ended, and nothing below is awaited, under way or waits to be tried again. */

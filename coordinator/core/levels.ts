@@ -18,7 +18,7 @@ import { groupOf, imageName, placeOf, plateStateOf } from './context.ts'
 import { arrivals, deadlineOf } from './due.ts'
 import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
 import { membersOf } from './life.ts'
-import { INPUT_MISSING, closeCount, count, holesOf, standing } from './members.ts'
+import { INPUT_MISSING, closeCount, count, holesOf, standing, standings } from './members.ts'
 import { closedRecord, plateEventRecord } from './records.ts'
 import { advance, isActive, reset, runOf } from './runs.ts'
 import type { Shape } from './state.ts'
@@ -153,8 +153,7 @@ export function setMember(cx: Context, key: string, status: number): boolean {
   // A member that ended again (another revision) is news even if its status is the same.
   if (group.members[index] === status && !ended) return false
   // Copy on write: decoded bytes are views of the stored record.
-  const members = new Uint8Array(isSite ? shape.sites(well).length : shape.members.length)
-  members.set(group.members)
+  const members = Uint8Array.from(standings(shape, parent, group))
   members[index] = status
   group.members = members
   if (ended) group.changed = true
@@ -221,8 +220,7 @@ function giveUpMembers(
   const sites = (name: string): number =>
     isPlate ? shape.sites(name.split('/')[0] ?? '').length : 1
   const names = isPlate ? shape.members : shape.sites(parseEntity(key).well ?? '').map(String)
-  const members = new Uint8Array(names.length)
-  members.set(group.members)
+  const members = Uint8Array.from(standings(shape, key, group))
   let images = 0
   for (const [index, name] of names.entries()) {
     if (members[index] !== Member.NONE) continue

@@ -1,12 +1,17 @@
 // Who belongs to a group, and what is missing: pure questions about state.
 import { create } from '@bufbuild/protobuf'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { ImageState, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type {
+  ImageState,
+  PlateState,
+  StepRun,
+  WellState,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
 import { HoleSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { groupOf, imageName } from './context.ts'
-import { levelOf, plateOf } from './ids.ts'
+import { levelOf, parseEntity, plateOf } from './ids.ts'
 import { membersOf } from './life.ts'
 import { Member } from './state.ts'
 import type { Shape, Task } from './state.ts'
@@ -55,6 +60,23 @@ export function closeCount(task: Task, key: string): Counts {
       ? group.images.filter((one) => isImageDone(task, one)).length
       : count(group?.members ?? new Uint8Array(), Member.DONE)
   return { expected: membersOf(task, key).length, done }
+}
+
+/**
+ * Where the members of a well or plate stand, in the plan's order. A well that came before its plan, and of which nothing
+ * was heard since, has the sites that came.
+ */
+export function standings(shape: Shape, key: string, group: WellState | PlateState): Uint8Array {
+  const isWell = levelOf(key) === Level.WELL
+  const sites = isWell ? shape.sites(parseEntity(key).well ?? '') : []
+  const expected = isWell ? sites.length : shape.members.length
+  if (group.members.length === expected) return group.members
+  const members = new Uint8Array(expected)
+  members.set(group.members)
+  if (!isWell || group.members.length > 0) return members
+  for (const [at, site] of sites.entries())
+    if ((group as WellState).seen.includes(site)) members[at] = Member.OPEN
+  return members
 }
 
 export function count(members: Uint8Array, status: number): number {

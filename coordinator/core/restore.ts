@@ -1,5 +1,6 @@
 // A task that was just restored takes up what was under way: calls, back-offs, deadlines, sweeps.
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { isAdopting } from './adopt.ts'
 import type { Context, Place } from './context.ts'
 import { imageName, placeOf } from './context.ts'
 import type { Effect } from './event.ts'
@@ -21,7 +22,8 @@ export function restored(task: Task, now: number, dice: () => number): Effect[] 
   for (const key of task.plates.keys()) {
     takeUpGroup(cx, key)
     const plate = task.plates.get(key)
-    if (plate?.sweep || plate?.retired?.nextWell !== undefined) {
+    const isForgotten = plate?.retired?.nextWell !== undefined
+    if (plate?.sweep || isForgotten || isAdopting(task, key)) {
       cx.effects.push({ kind: 'timer', entity: key, atMs: now, completeness: false })
     }
   }

@@ -46,7 +46,7 @@ export function forget(cx: Context, key: string): void {
   const retired = plate?.retired
   if (!plate || retired?.nextWell === undefined) return
   const names = [...(task.shape(key)?.members ?? []), ...plate.seen]
-  for (let records = 0; records < task.retiring.retireRecordsPerEvent; retired.nextWell += 1) {
+  for (let records = 0; records < task.bounds.recordsPerEvent; retired.nextWell += 1) {
     const name = names[retired.nextWell]
     if (name === undefined) {
       plate.members = new Uint8Array()

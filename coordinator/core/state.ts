@@ -183,18 +183,18 @@ export function shapeOf(plan: PlatePlan): Shape {
   }
 }
 
-export type Retiring = {
+export type Bounds = {
   /** How long a finished plate is kept before it is retired; Infinity: for ever. */
   readonly retireAfterMs: number
-  /** Records that one event forgets, give or take a well. */
-  readonly retireRecordsPerEvent: number
+  /** Wells and sites that one event forgets, or takes up under a plan that came late, give or take a well. */
+  readonly recordsPerEvent: number
 }
 
 export type Task = {
   /** Application id: part of every trace id. */
   readonly application: string
   readonly pipeline: Pipeline
-  readonly retiring: Retiring
+  readonly bounds: Bounds
   /** The lowest journal version whose readers understand this state: it grows when state holds what is new in one. */
   journalVersion: number
   readonly plates: Entities<typeof PlateStateSchema>
@@ -206,18 +206,20 @@ export type Task = {
   dropPlan(plate: string): void
 }
 
-const NEVER: Retiring = { retireAfterMs: Infinity, retireRecordsPerEvent: 100 }
+const NEVER: Bounds = { retireAfterMs: Infinity, recordsPerEvent: 100 }
 
 /** Plates are retired from this journal version on. */
 export const RETIRING_VERSION = 2
+/** From this one on, a plan that came late takes its wells up over several flushes. */
+export const ADOPTING_VERSION = 3
 
-export function emptyTask(application: string, pipeline: Pipeline, retiring = NEVER): Task {
+export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVER): Task {
   const plans = entities(PlatePlanSchema)
   const shapes = new Map<string, Shape>()
   return {
     application,
     pipeline,
-    retiring,
+    bounds,
     journalVersion: 1,
     plans,
     plates: entities(PlateStateSchema),

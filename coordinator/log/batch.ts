@@ -18,7 +18,7 @@ export const OWNER_KEY = '#owner'
  * Newest layout of state.v1 that this coordinator knows; one that reads a higher one stops. What it writes is of the
  * lowest version that can hold it, so that the last version goes on beside it during a roll.
  */
-export const JOURNAL_VERSION = 2
+export const JOURNAL_VERSION = 3
 
 type Output = Extract<Effect, { kind: 'output' }>
 

@@ -19,8 +19,8 @@ export const limits = {
   inputRecordsLow: 500,
   /** A plate at rest for so long is retired: its images are forgotten, a summary stays. */
   retireAfterMs: 86_400_000,
-  /** So many of its wells and sites at a time, give or take a well. */
-  retireRecordsPerEvent: 100,
+  /** So many wells and sites are forgotten, or taken up under a plan that came late, at a time, give or take a well. */
+  recordsPerEvent: 100,
   /** A plate's or well's status leaves at most this often. */
   statusEveryMs: 1_000,
   /** Status records per flush. */

@@ -17,7 +17,7 @@ import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { EchoImageResponseSchema } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { decide } from '../../coordinator/core/decide.ts'
 import type { Call, Effect, Event, Outcome } from '../../coordinator/core/event.ts'
-import { hex, parseEntity, sha256 } from '../../coordinator/core/ids.ts'
+import { hex, parseEntity, sha256, wellAt } from '../../coordinator/core/ids.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline.ts'
 import { restored } from '../../coordinator/core/restore.ts'
 import { emptyTask, loadState, takeChanges } from '../../coordinator/core/state.ts'
@@ -28,10 +28,15 @@ export const DEADLINE_MS = 30_000
 
 export type Story = ReturnType<typeof story>
 
+/** A01, A02, …, B01, … */
+export function wellsOf(wells: number): string[] {
+  return Array.from({ length: wells }, (_, at) => wellAt(1 + Math.floor(at / 24), 1 + (at % 24)))
+}
+
 /** One plate of wells A01…, two sites, channels DNA and RNA, under a pipeline. */
 export function story(pipeline: Pipeline, wells = 1, retireAfterMs = Infinity) {
-  const retiring = { retireAfterMs, retireRecordsPerEvent: 100 }
-  let task = emptyTask('test', pipeline, retiring)
+  const bounds = { retireAfterMs, recordsPerEvent: 100 }
+  let task = emptyTask('test', pipeline, bounds)
   let offset = 0
   let now = 1_000_000
   const calls: Call[] = []
@@ -76,7 +81,7 @@ export function story(pipeline: Pipeline, wells = 1, retireAfterMs = Infinity) {
         experiment: 'E',
         plate: 'P',
         acquisition: 'a1',
-        wells: Array.from({ length: wells }, (_, index) => ({ well: `A0${index + 1}` })),
+        wells: wellsOf(wells).map((well) => ({ well })),
         sites,
         timePoints: [0],
         zPlanes: [0],
@@ -151,7 +156,7 @@ export function story(pipeline: Pipeline, wells = 1, retireAfterMs = Infinity) {
       const bytes = takeChanges(task)
       const known = task.plans.all().map(([key, value]) => [`${key}#plan`, value] as const)
       const all = [...known, ...task.plates.all(), ...task.wells.all(), ...task.sites.all()]
-      task = emptyTask('test', pipeline, retiring)
+      task = emptyTask('test', pipeline, bounds)
       for (const [key, value] of [...bytes, ...all]) loadState(task, key, value)
       calls.length = 0
       timers.length = 0

@@ -33,7 +33,7 @@ type Fixture = {
   readonly state: readonly (readonly [key: string, entity: JsonValue])[]
 }
 
-const fixtures = [1, 2].map((version) => {
+const fixtures = [1, 2, 3].map((version) => {
   const path = new URL(`journals/${version}.json`, import.meta.url)
   return JSON.parse(readFileSync(path, 'utf8')) as Fixture
 })
@@ -167,7 +167,7 @@ test('a version from the future stops the coordinator with one message, and noth
   assert.equal(world.complaints.length, 1)
   assert.match(
     world.complaints[0] ?? '',
-    /newer version \(journal 3, this one knows 2\).*nothing was changed/,
+    /newer version \(journal 4, this one knows 3\).*nothing was changed/,
   )
   assert.equal(world.broker.committed('state.v1').length, before)
 })

@@ -1,5 +1,5 @@
 // Records the changelog that today's code writes, as a fixture that must restore for ever (journal.test.ts):
-//   node test/log/record-journal.ts > test/log/journals/<version>.json
+//   node test/log/record-journal.ts [retire | late] > test/log/journals/<version>.json
 // Once for every released journal version, never again: a fixture that is recorded anew proves nothing.
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { durationFromMs } from '@bufbuild/protobuf/wkt'
@@ -10,6 +10,7 @@ import type { Command } from '#proto/wellspring/record/v1/input_pb.ts'
 import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import type { Fault } from '../../coordinator/calls/memory.ts'
 import type { CallRequest } from '../../coordinator/calls/port.ts'
+import { isAdopting } from '../../coordinator/core/adopt.ts'
 import { loadPipeline } from '../../coordinator/core/check.ts'
 import { hex, parseEntity, partitionKey, sha256, wellAt } from '../../coordinator/core/ids.ts'
 import { emptyTask, loadState } from '../../coordinator/core/state.ts'
@@ -22,10 +23,11 @@ import { openWorld } from '../sim/world.ts'
 import { decodedState } from './journal.ts'
 
 const pipeline = loadPipeline(levels)
-/** A plate-wide command on 16 wells takes more than a flush. */
+/** A plate-wide command on 16 wells takes more than a flush, and so does a plan that comes after all its images. */
+const LARGE = new Set(['swept', 'early'])
 const wellsOf = (plate: string): string[] =>
-  Array.from({ length: plate === 'swept' ? 16 : 2 }, (_, at) => wellAt(1, at + 1))
-const sitesOf = (plate: string): number[] => (plate === 'swept' ? [1] : [1, 2])
+  Array.from({ length: LARGE.has(plate) ? 16 : 2 }, (_, at) => wellAt(1, at + 1))
+const sitesOf = (plate: string): number[] => (LARGE.has(plate) ? [1] : [1, 2])
 const LAST_MS = 60_000
 
 /** Every kind of standing once: what happens to the images of each plate. */
@@ -78,8 +80,12 @@ function images(world: World, plate: string, atMs: number, some: (name: string) 
     }
 }
 
+/** What is under way at the end. */
+type Kind = 'sweep' | 'retire' | 'late'
+
 /** The committed changelog of a world in which every kind of standing occurs, up to the flush that shows all. */
-async function record(retireAfterMs: number): Promise<LogRecord[]> {
+async function record(kind: Kind): Promise<LogRecord[]> {
+  const retireAfterMs = kind === 'sweep' ? Infinity : 8_000
   const world = openWorld({ seed: 1, tasks: 1, pipeline, script: faultOf, retireAfterMs })
   world.start()
   world.after(1, () => world.rebalance())
@@ -90,6 +96,10 @@ async function record(retireAfterMs: number): Promise<LogRecord[]> {
   images(world, 'awaited', 100, (name) => name.includes('/A01/'))
   images(world, 'late', 100, (name) => !name.includes('A02/t0/s2'))
   images(world, 'late', 20_000, (name) => name.includes('A02/t0/s2'))
+  if (kind === 'late') {
+    images(world, 'early', 100, () => true)
+    plan(world, 'early', 30_000)
+  }
   const redrive = (entity: string): Command['action'] => ({
     case: 'redrive',
     value: { $typeName: 'wellspring.record.v1.Redrive', entity, step: '' },
@@ -102,21 +112,26 @@ async function record(retireAfterMs: number): Promise<LogRecord[]> {
   const end = log.findIndex(({ key, value }) => {
     const name = key?.toString() ?? ''
     if (!name.startsWith('#')) loadState(seen, name, value)
-    return name === CHECKPOINT_KEY && isWhole(seen, retireAfterMs < Infinity)
+    return name === CHECKPOINT_KEY && isWhole(seen, kind)
   })
   if (end < 0) throw new Error('the world never showed all at once')
   return log.slice(0, end + 1)
 }
 
-/** A plate-wide command is under way; or, where plates are retired, one is and another was. */
-function isWhole(task: Task, isRetiring: boolean): boolean {
+/**
+ * A plate-wide command is under way; or, where plates are retired, one is and another was; or wells wait to be taken up
+ * under a plan that came late.
+ */
+function isWhole(task: Task, kind: Kind): boolean {
+  if (kind === 'late') return isAdopting(task, 'E/early/a1')
   const plates = [...task.plates.keys()].map((key) => task.plates.get(key))
-  if (!isRetiring) return plates.some((plate) => plate?.sweep)
+  if (kind === 'sweep') return plates.some((plate) => plate?.sweep)
   const retired = plates.flatMap((plate) => plate?.retired ?? [])
   return retired.length > 1 && retired.some((one) => one.nextWell !== undefined)
 }
 
-const log = await record(process.argv.includes('--retire') ? 8_000 : Infinity)
+const kinds: readonly Kind[] = ['retire', 'late']
+const log = await record(kinds.find((kind) => process.argv.includes(kind)) ?? 'sweep')
 const checkpoint = log.at(-1)
 if (!checkpoint?.value) throw new Error('a flush ends with its checkpoint')
 const { journalVersion, flushSeq, ...rest } = fromBinary(CheckpointSchema, checkpoint.value)

@@ -6,6 +6,7 @@ import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import { loadPipeline } from '../../coordinator/core/check.ts'
 import { imageRecords, planOf, planRecord } from '../e2e/stage.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
+import type { World } from './world.ts'
 import { openWorld } from './world.ts'
 
 /** Records per flush in a world, and what one event may add: a well with its sites, and its plate. */
@@ -30,8 +31,37 @@ test('a plate-wide redrive never collects more than a flush holds', async () => 
   world.after(40_000, () => world.broker.produce('commands.v1', 0, 'E/P', redrive))
   const letters = (): number => world.broker.committed('dead-letters.v1').length
   assert.ok(await world.run(200_000, () => letters() === 2 * 240))
+  assert.ok(largest(world) <= FLUSH_RECORDS_MAX + EVENT_RECORDS, `${largest(world)}`)
+})
+
+test('a plan that comes after all images of its plate never collects more than a flush holds', async () => {
+  const world = openWorld({
+    seed: 1,
+    tasks: 1,
+    pipeline: loadPipeline(levels),
+    script: () => undefined,
+  })
+  world.start()
+  world.after(1, () => world.rebalance())
+  const plan = planOf('P', { wells: 60, sites: 4, channels: 1 })
+  for (const { key, value } of imageRecords(plan))
+    world.after(10, () => world.broker.produce('images.v1', 0, key, value))
+  world.after(40_000, () => {
+    assert.equal(world.broker.committed('results.v1').length, 240, 'every image has its result')
+    world.broker.produce('commands.v1', 0, 'E/P', planRecord(plan).value)
+  })
+  world.after(40_100, () => world.processes.forEach((one) => world.crash(one)))
+  world.after(41_000, () => void world.start())
+  world.after(42_000, () => world.rebalance())
+  assert.ok(await world.run(200_000, () => world.broker.committed('plate-events.v1').length === 1))
+  assert.deepEqual(world.complaints, [])
+  assert.ok(largest(world) <= FLUSH_RECORDS_MAX + EVENT_RECORDS, `${largest(world)}`)
+})
+
+/** Most records of state in one flush. */
+function largest(world: World): number {
   const sizes = world.broker
     .flushes()
     .map((flush) => flush.filter(({ topic }) => topic === 'state.v1').length)
-  assert.ok(Math.max(...sizes) <= FLUSH_RECORDS_MAX + EVENT_RECORDS, `${Math.max(...sizes)}`)
-})
+  return Math.max(...sizes)
+}

@@ -133,7 +133,7 @@ export function openWorld(options: WorldOptions): World {
       inputRecordsLow: 5,
       callsInFlightMax: 40,
       retireAfterMs,
-      retireRecordsPerEvent: 2,
+      recordsPerEvent: 2,
     }
     // Half of the worlds have standbys: what they read must be what a take-over from the start reads (T3).
     const standby =

@@ -296,7 +296,8 @@ export type PlateState = Message<"wellspring.journal.v1.PlateState"> & {
   parked: number;
 
   /**
-   * Wells that have state and that no plan names (yet), as <well>/t<time point>.
+   * Wells that have state and that no plan names (yet), as <well>/t<time point>. Last among them, from journal version 3
+   * on: wells that came before the plan and are still to be taken up, the next one at the end.
    *
    * @generated from field: repeated string seen = 15;
    */
@@ -430,7 +431,7 @@ export const SweepSchema: GenMessage<Sweep> = /*@__PURE__*/
  */
 export type WellState = Message<"wellspring.journal.v1.WellState"> & {
   /**
-   * One status byte per expected site, in the plan's order.
+   * One status byte per expected site, in the plan's order; empty until the first is noted.
    *
    * @generated from field: bytes members = 1;
    */
