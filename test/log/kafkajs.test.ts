@@ -9,23 +9,21 @@
 // K11 quadratic grouping                   patches.test: P3
 // K12 one batch per partition, any size    here: the largest commit; kafka.test: a commit the broker would refuse
 // K13 codecs                               patches.test: snappy, lz4, zstd
-// K14 the coordinator is looked up         patches.test: K14
+// K14 the coordinator is looked up         writer-patches.test: K14
 // K15 a consumer that goes silent          watchdog.test
-// K17 refused while busy                   patches.test: K17
+// K17 refused while busy                   writer-patches.test: K17
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { Kafka, Producer } from 'kafkajs'
 import { javaConsume } from '../../dev/broker.ts'
 import { openClient } from '../../coordinator/log/client.ts'
 import { createKafka } from '../../coordinator/log/connection.ts'
-import { kafkajs, kafkajsRoot, loadKafkajs } from '../../coordinator/log/patches.ts'
+import { kafkajs } from '../../coordinator/log/patches.ts'
 import { openWriter } from '../../coordinator/log/writer.ts'
 import type { ProxiedBroker } from '../faults/proxied.ts'
 import { proxiedBroker } from '../faults/proxied.ts'
+import { original as unpatched } from './original.ts'
 import { createMember, isLogError, keyOf, record } from './port.suite.ts'
 import type { TwoBrokers } from './two-brokers.ts'
 import { twoBrokers } from './two-brokers.ts'
@@ -34,9 +32,7 @@ import { kafkaWorld } from './world.ts'
 const NOT_LEADER = 6
 const MESSAGE_TOO_LARGE = 10
 
-const copy = mkdtempSync(join(tmpdir(), 'kafkajs-'))
-cpSync(kafkajsRoot, copy, { recursive: true })
-const original = loadKafkajs(copy, []).kafkajs
+const original = unpatched.kafkajs
 
 let broker: ProxiedBroker
 before(async () => {
@@ -46,7 +42,6 @@ const closing: (() => Promise<unknown>)[] = []
 after(async () => {
   for (const close of closing.reverse()) await close()
   await broker.close()
-  rmSync(copy, { recursive: true, force: true })
 })
 
 function originalKafka(brokers: readonly string[], clientId = 'original'): Kafka {

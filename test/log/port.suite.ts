@@ -29,13 +29,19 @@ export function logSuite(name: string, openWorld: (tasks: number) => Promise<Log
   suite(`log: ${name}`, () => {
     let world: LogWorld
     const logs: Log[] = []
+    const writers: Writer[] = []
     before(async () => {
       world = await openWorld(tasks)
     })
     after(async () => {
-      for (const log of logs) await log.close()
+      for (const one of [...writers, ...logs]) await one.close()
       await world.close()
     })
+    const fence = async (log: Log, task: number): Promise<Writer> => {
+      const writer = await log.fence(task)
+      writers.push(writer)
+      return writer
+    }
     const open = async (instance: string): Promise<Log> => {
       const log = await world.open(instance)
       logs.push(log)
@@ -46,9 +52,9 @@ export function logSuite(name: string, openWorld: (tasks: number) => Promise<Log
 
     test('a newer writer fences the older one, whose commit leaves nothing', async () => {
       const [one, two] = [await open('f1'), await open('f2')]
-      const older = await one.fence(0)
+      const older = await fence(one, 0)
       await older.commit([record(0, 'a')])
-      const newer = await two.fence(0)
+      const newer = await fence(two, 0)
       await newer.commit([record(0, 'b')])
       await assert.rejects(older.commit([record(0, 'lost')]), isLogError('fenced'))
       await newer.commit([record(0, 'c')])
@@ -56,22 +62,20 @@ export function logSuite(name: string, openWorld: (tasks: number) => Promise<Log
       assert.equal(newer.id.producerId, older.id.producerId)
       assert.ok(newer.id.epoch > older.id.epoch)
       await assert.rejects(older.commit([record(0, 'again')]), LogError)
-      await close(older, newer)
     })
 
     test('a claim alone fences, before it has written anything', async () => {
       const log = await open('claim')
-      const older = await log.fence(1)
+      const older = await fence(log, 1)
       await older.commit([record(1, 'a')])
-      const newer = await log.fence(1)
+      await fence(log, 1)
       await assert.rejects(older.commit([record(1, 'lost')]), isLogError('fenced'))
       assert.deepEqual(await stateOf(1), ['a'])
-      await close(older, newer)
     })
 
     test('a writer of another task is not disturbed', async () => {
       const log = await open('other')
-      const [two, three] = [await log.fence(2), await log.fence(3)]
+      const [two, three] = [await fence(log, 2), await fence(log, 3)]
       await Promise.all([two.commit([record(2, 'x')]), three.commit([record(3, 'y')])])
       await Promise.all([two.commit([record(2, 'z')]), three.commit([record(3, 'w')])])
       assert.deepEqual(
@@ -81,12 +85,11 @@ export function logSuite(name: string, openWorld: (tasks: number) => Promise<Log
           ['y', 'w'],
         ],
       )
-      await close(two, three)
     })
 
     test('a commit keeps order, keys, values, tombstones and headers over all topics', async () => {
       const log = await open('commit')
-      const writer = await log.fence(2)
+      const writer = await fence(log, 2)
       const headers = { 'wellspring-type': 'a.b.C', traceparent: '00-1-2-01' }
       await writer.commit([
         { topic: 'results.v1', partition: 2, key: 'r1', value: Buffer.from([0, 255, 10]), headers },
@@ -99,12 +102,11 @@ export function logSuite(name: string, openWorld: (tasks: number) => Promise<Log
       assert.deepEqual({ ...results[0]?.headers }, headers)
       assert.equal(results[1]?.value, null)
       assert.deepEqual((await world.committed('quality.v1')).map(keyOf), ['q1'])
-      await writer.close()
     })
 
     test('everything before a barrier is read, in order, and the read stops there', async () => {
       const log = await open('restore')
-      const older = await log.fence(3)
+      const older = await fence(log, 3)
       const had = await stateOf(3)
       const written: string[] = []
       for (let flush = 0; flush < 10; flush++) {
@@ -112,7 +114,7 @@ export function logSuite(name: string, openWorld: (tasks: number) => Promise<Log
         await older.commit(keys.map((key) => record(3, key)))
         written.push(...keys)
       }
-      const newer = await log.fence(3)
+      const newer = await fence(log, 3)
       await newer.commit([record(3, '#owner')])
       await newer.commit([record(3, 'after')])
       const seen: LogRecord[] = []
@@ -131,7 +133,6 @@ export function logSuite(name: string, openWorld: (tasks: number) => Promise<Log
       const end = await log.readState(3, next, (one) => rest.push(keyOf(one)) < 0)
       assert.deepEqual(rest, ['after'])
       assert.ok(end > next)
-      await close(older, newer)
     })
 
     test('inputs: from the position on, in order, not while paused, and again after resume', async () => {
@@ -314,7 +315,3 @@ export function isLogError(kind: LogError['kind']): (error: unknown) => boolean 
 }
 
 export const keyOf = (one: LogRecord): string => one.key?.toString() ?? ''
-
-async function close(...writers: Writer[]): Promise<void> {
-  for (const writer of writers) await writer.close()
-}

@@ -1,20 +1,15 @@
 // What is read of a fetched partition is what kafkajs's own decoder reads, for every shape of record and batch.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import type { Message } from '../../coordinator/log/patched.ts'
-import { kafkajsRoot, loadKafkajs, modules } from '../../coordinator/log/patches.ts'
 import type { Modules } from '../../coordinator/log/patches.ts'
 import type { Cursor } from '../../coordinator/log/record-decoder.ts'
 import type { BatchInit, Encoded, RecordInit } from '../../coordinator/log/record-encoder.ts'
+import { original, patched } from './original.ts'
 
-const copy = mkdtempSync(join(tmpdir(), 'kafkajs-'))
-cpSync(kafkajsRoot, copy, { recursive: true })
-after(() => rmSync(copy, { recursive: true, force: true }))
-const plain = loadKafkajs(copy, []).modules
+const plain = original.modules
+const { modules } = patched
 
 const encodeRecord = plain.load<(record: RecordInit) => Encoded>('protocol/recordBatch/record/v0')
 const { RecordBatch: encodeBatch } = plain.load<{

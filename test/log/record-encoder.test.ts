@@ -1,20 +1,15 @@
 // The bytes of a record are those of kafkajs's own encoder, for every shape of record.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { after, test } from 'node:test'
-import { kafkajsRoot, loadKafkajs, modules } from '../../coordinator/log/patches.ts'
+import { test } from 'node:test'
 import { crc32c } from '../../coordinator/log/crc32c.ts'
 import type { BatchInit, Encoded, RecordInit } from '../../coordinator/log/record-encoder.ts'
+import { original as unpatched, patched as ourKafkajs } from './original.ts'
 
-const copy = mkdtempSync(join(tmpdir(), 'kafkajs-'))
-cpSync(kafkajsRoot, copy, { recursive: true })
-after(() => rmSync(copy, { recursive: true, force: true }))
 type Encode = (record: RecordInit) => Encoded
 const path = 'protocol/recordBatch/record/v0'
-const plain = loadKafkajs(copy, []).modules
+const plain = unpatched.modules
+const { modules } = ourKafkajs
 const original = plain.load<Encode>(path)
 const patched = modules.load<Encode>(path)
 

@@ -29,8 +29,15 @@ const memory = (find: string, replace: string): Edit => ({
   replace,
 })
 
+const fences = (find: string, replace: string): Edit => ({
+  file: 'coordinator/log/kafka.ts',
+  find,
+  replace,
+})
+
 const model: Catcher = { file: 'test/model/model.test.ts' }
 const worlds: Catcher = { file: 'test/sim/sim.test.ts', only: 'worlds keep every invariant' }
+const hanging = (only: string): Catcher => ({ file: 'test/log/hanging.test.ts', only })
 const kafka = (only: string): Catcher => ({ file: 'test/log/kafka.test.ts', only })
 
 /** Goes on with the old writer, as if it had not failed. */
@@ -54,8 +61,8 @@ const protocol: readonly Mutant[] = [
     edits: [
       {
         file: 'coordinator/log/fetch.ts',
-        find: 'isolationLevel: number = readUncommitted,',
-        replace: 'isolationLevel: number = readCommitted,',
+        find: 'isolationLevel: readUncommitted,',
+        replace: 'isolationLevel: readCommitted,',
       },
     ],
     tests: [kafka('behind an open transaction')],
@@ -213,8 +220,8 @@ const protocol: readonly Mutant[] = [
     edits: [
       {
         file: 'coordinator/log/kafka.ts',
-        find: 'const transactionalId = `${application}-plate-${task}`',
-        replace: 'const transactionalId = `${application}-plate`',
+        find: 'transactionalId: `${application}-plate-${task}`,',
+        replace: 'transactionalId: `${application}-plate`,',
       },
     ],
     tests: [kafka('a writer of another task is not disturbed')],
@@ -247,6 +254,21 @@ const protocol: readonly Mutant[] = [
     tests: [worlds],
   },
   {
+    name: 'leave open what a dying broker left open',
+    edits: [fences('      await settle(transactions, claiming, { id: writer.id, last })\n', '')],
+    tests: [hanging('was aborted left open')],
+  },
+  {
+    name: 'abort what was committed before a broker died',
+    edits: [fences("const commit = last.ended === 'committed'", 'const commit = false')],
+    tests: [hanging('was committed left open')],
+  },
+  {
+    name: 'an idle owner does not ask what a dying broker left open',
+    edits: [fences('transactionalId, mend })', 'transactionalId, mend: async () => {} })')],
+    tests: [hanging('behind an idle owner')],
+  },
+  {
     name: 'leave out the partition',
     edits: [
       {
@@ -260,6 +282,7 @@ const protocol: readonly Mutant[] = [
 ]
 
 const PATCHES = 'test/log/patches.test.ts'
+const WRITER = 'test/log/writer-patches.test.ts'
 const ENCODER = 'test/log/record-encoder.test.ts'
 
 /** What fails without each patch of kafkajs. */
@@ -273,11 +296,11 @@ const withoutPatch: Readonly<Record<keyof typeof patches, Catcher>> = {
   idleTimer: { file: PATCHES, only: 'P1' },
   codecs: { file: PATCHES, only: 'snappy' },
   errorCodes: { file: PATCHES, only: 'codes 89' },
-  busyTransactions: { file: PATCHES, only: 'K17' },
-  coordinatorOnce: { file: PATCHES, only: 'K14' },
+  busyTransactions: { file: WRITER, only: 'K17' },
+  coordinatorOnce: { file: WRITER, only: 'K14' },
   memberships: { file: PATCHES, only: 'knows its generation' },
   heartbeats: { file: PATCHES, only: 'knows its generation' },
-  writerIds: { file: PATCHES, only: 'the id of a writer' },
+  writerIds: { file: WRITER, only: 'the id of a writer' },
   outOfRange: { file: PATCHES, only: 'out of range' },
   silentConnections: { file: 'test/log/silent-connection.test.ts' },
 }

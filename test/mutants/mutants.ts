@@ -1,5 +1,6 @@
-// npm run mutants [-- --only PART OF A NAME --trust]: breaks a copy of the repository in one way at a time and runs the tests
-// that must notice. Prints which test noticed; exit code 1 if one did not. First they must pass on the copy as it is; --trust believes that.
+// npm run mutants [-- --only PART OF A NAME --trust]: breaks a copy of the repository in one way at a time and runs the
+// tests that must notice. Prints which test noticed, and in the end a table; exit code 1 if one did not. First they must
+// pass on the copy as it is; --trust believes that. --only may be given more than once.
 import { execFileSync, spawn } from 'node:child_process'
 import {
   cpSync,
@@ -12,88 +13,135 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { text } from 'node:stream/consumers'
+import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { brokerForTests } from '../../dev/broker.ts'
 import { mutated } from './apply.ts'
-import type { Catcher } from './list.ts'
+import type { Catcher, Mutant } from './list.ts'
 import { mutants } from './list.ts'
 
-const limits = { testMs: 240_000 } as const
+const limits = {
+  /** One test: what hangs instead of failing is named too. */
+  testMs: 90_000,
+  /** A file: longer than that, nobody knows what went wrong. */
+  fileMs: 300_000,
+} as const
 
 const root = join(import.meta.dirname, '../..')
 const { values } = parseArgs({
-  options: { only: { type: 'string', default: '' }, trust: { type: 'boolean', default: false } },
+  options: {
+    only: { type: 'string', multiple: true, default: [''] },
+    trust: { type: 'boolean', default: false },
+  },
 })
-const chosen = mutants.filter(({ name }) => name.includes(values.only))
+const chosen = mutants.filter(({ name }) => values.only.some((part) => name.includes(part)))
 if (chosen.length === 0) {
   for (const { name } of mutants) console.log(name)
   process.exit(2)
 }
 
-process.env['WELLSPRING_TEST_BROKERS'] = (await brokerForTests()).brokers.join(',')
-const copy = copied()
-if (!values.trust) console.log('without any mutation …')
-const sound = await failuresOf(values.trust ? [] : chosen.flatMap(({ tests }) => tests))
-for (const [test, failed] of sound) console.log(`FAILS UNBROKEN  ${test}: ${failed}`)
-let survivors = 0
-if (sound.size === 0) for (const mutant of chosen) survivors += (await isCaught(mutant)) ? 0 : 1
-const verdict =
-  sound.size > 0 ? 'not judged' : `${chosen.length - survivors} caught, ${survivors} survived`
-console.log(`${chosen.length} mutations: ${verdict}`)
-rmSync(copy, { recursive: true, force: true })
-process.exit(sound.size + survivors > 0 ? 1 : 0)
+/** What became of a test file: all passed, a test failed, or it says nothing about the mutation. */
+type Ran =
+  | { readonly kind: 'passed' }
+  | { readonly kind: 'failed'; readonly test: string }
+  | { readonly kind: 'unclear'; readonly why: string }
+type Row = { readonly name: string; readonly file: string; readonly ran: Ran; readonly ms: number }
 
-async function isCaught({ name, edits, tests }: (typeof chosen)[number]): Promise<boolean> {
+process.env['WELLSPRING_TEST_BROKERS'] = (await brokerForTests()).brokers.join(',')
+const dir = mkdtempSync(join(tmpdir(), 'wellspring-mutants-'))
+process.on('exit', () => rmSync(dir, { recursive: true, force: true, maxRetries: 3 }))
+const copy = copied()
+/** Tests that are killed leave what they had there. */
+const scrap = join(dir, 'tmp')
+mkdirSync(scrap)
+if (!values.trust && !(await isSound())) process.exit(1)
+const rows: Row[] = []
+for (const mutant of chosen) rows.push(...(await tried(mutant)))
+console.log(`\n| mutation | caught by | s |\n|---|---|---|`)
+for (const { name, file, ran, ms } of rows)
+  console.log(`| ${name} | ${wordsOf(file, ran)} | ${(ms / 1_000).toFixed(0)} |`)
+const caught = chosen.filter(({ name }) =>
+  rows.every((row) => row.name !== name || row.ran.kind === 'failed'),
+)
+console.log(`\n${chosen.length} mutations: ${caught.length} caught`)
+process.exit(caught.length === chosen.length ? 0 : 1)
+
+/** Whether all tests pass as long as nothing is broken. */
+async function isSound(): Promise<boolean> {
+  const tests = new Map(chosen.flatMap((one) => one.tests).map((test) => [nameOf(test), test]))
+  let isOk = true
+  for (const [name, test] of tests) {
+    const ran = await run(test)
+    console.log(`unbroken  ${name}: ${ran.kind === 'passed' ? 'passes' : wordsOf('', ran)}`)
+    isOk &&= ran.kind === 'passed'
+  }
+  return isOk
+}
+
+async function tried({ name, edits, tests }: Mutant): Promise<Row[]> {
   const texts = mutated(root, edits)
   for (const [file, changed] of texts) writeFileSync(join(copy, file), changed)
-  const failed = await failuresOf(tests)
-  for (const file of texts.keys()) writeFileSync(join(copy, file), readFileSync(join(root, file)))
+  const rows: Row[] = []
   for (const test of tests) {
-    const by = failed.get(nameOf(test))
+    const startMs = performance.now()
+    const ran = await run(test)
+    rows.push({ name, file: test.file, ran, ms: performance.now() - startMs })
     console.log(
-      `${by === undefined ? 'SURVIVED' : 'caught  '}  ${name}  |  ${test.file}: ${by ?? '-'}`,
+      `${ran.kind === 'failed' ? 'caught' : 'SURVIVED'}  ${name}: ${wordsOf(test.file, ran)}`,
     )
   }
-  return failed.size === tests.length
+  for (const file of texts.keys()) writeFileSync(join(copy, file), readFileSync(join(root, file)))
+  return rows
 }
 
-/** The first test that failed, by catcher. */
-async function failuresOf(tests: readonly Catcher[]): Promise<Map<string, string>> {
-  const failures = new Map<string, string>()
-  for (const [name, test] of new Map(tests.map((one) => [nameOf(one), one]))) {
-    const failed = await firstFailure(test)
-    if (failed !== undefined) failures.set(name, failed)
-  }
-  return failures
-}
-
-async function firstFailure({ file, only }: Catcher): Promise<string | undefined> {
-  const args = [
-    '--test',
-    '--test-reporter=tap',
-    ...(only ? [`--test-name-pattern=${only}`] : []),
-    file,
-  ]
-  const env = { ...process.env }
+/** Runs a test file, up to the first test that fails. */
+async function run({ file, only }: Catcher): Promise<Ran> {
+  const pattern = only ? [`--test-name-pattern=${only}`] : []
+  const timeout = `--test-timeout=${limits.testMs}`
+  const env: NodeJS.ProcessEnv = { ...process.env, TMPDIR: scrap }
   delete env['NODE_TEST_CONTEXT']
-  const child = spawn(process.execPath, args, {
-    cwd: copy,
-    env,
-    detached: true,
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
+  const child = spawn(
+    process.execPath,
+    ['--test', '--test-reporter=tap', timeout, ...pattern, file],
+    { cwd: copy, env, detached: true, stdio: ['ignore', 'pipe', 'ignore'] },
+  )
+  const end = (): void => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+    } catch {
+      // It has ended by itself.
+    }
+  }
   let isLate = false
   const timer = setTimeout(() => {
     isLate = true
-    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
-  }, limits.testMs)
-  const output = await text(child.stdout)
+    end()
+  }, limits.fileMs)
+  let passed = 0
+  let failed: string | undefined
+  for await (const line of createInterface({ input: child.stdout })) {
+    passed += Number(/^# pass (\d+)/.exec(line)?.[1] ?? 0)
+    failed ??= /^\s*not ok \d+ - (.*)$/.exec(line)?.[1]
+    // The first line is the innermost.
+    if (failed !== undefined) end()
+  }
   clearTimeout(timer)
-  if (isLate) return 'it did not end'
-  if (!/^# pass [1-9]/m.test(output) && !/^# fail [1-9]/m.test(output)) return 'no test ran'
-  // The first line is the innermost; the file's own comes last.
-  return /^\s*not ok \d+ - (.*)$/m.exec(output)?.[1]
+  if (isLate) return { kind: 'unclear', why: `it did not end in ${limits.fileMs / 1_000} s` }
+  if (failed?.endsWith(file))
+    return { kind: 'unclear', why: 'the file failed, but none of its tests' }
+  if (failed !== undefined) return { kind: 'failed', test: failed }
+  return passed > 0 ? { kind: 'passed' } : { kind: 'unclear', why: 'no test ran' }
+}
+
+function wordsOf(file: string, ran: Ran): string {
+  switch (ran.kind) {
+    case 'passed':
+      return 'nobody'
+    case 'failed':
+      return `${file.replace('test/', '').replace('.test.ts', '')}: ${ran.test}`
+    case 'unclear':
+      return `nobody: ${ran.why}`
+  }
 }
 
 function nameOf({ file, only }: Catcher): string {
@@ -102,14 +150,14 @@ function nameOf({ file, only }: Catcher): string {
 
 /** Everything tracked and to be tracked, on a place of its own. */
 function copied(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'wellspring-mutants-'))
+  const to = join(dir, 'copy')
   const args = ['ls-files', '--cached', '--others', '--exclude-standard', '-z']
   for (const file of execFileSync('git', args, { cwd: root, encoding: 'utf8' }).split('\0')) {
     if (file === '') continue
-    mkdirSync(dirname(join(dir, file)), { recursive: true })
-    cpSync(join(root, file), join(dir, file))
+    mkdirSync(dirname(join(to, file)), { recursive: true })
+    cpSync(join(root, file), join(to, file))
   }
-  symlinkSync(join(root, 'node_modules'), join(dir, 'node_modules'))
-  cpSync(join(root, 'proto/gen'), join(dir, 'proto/gen'), { recursive: true })
-  return dir
+  symlinkSync(join(root, 'node_modules'), join(to, 'node_modules'))
+  cpSync(join(root, 'proto/gen'), join(to, 'proto/gen'), { recursive: true })
+  return to
 }
