@@ -1,4 +1,4 @@
-// A real Apache Kafka (one KRaft node) as a child process, for laptops and tests.
+// A real Apache Kafka (a KRaft node, alone or one of a few) as a child process, for laptops and tests.
 // Production brings its own cluster: KAFKA_BROKERS.
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -33,6 +33,16 @@ export type BrokerOptions = {
   readonly log?: string
   /** Port of a proxy on 127.0.0.1: clients that come through it are sent back to it. It leads to `proxiedPort`. */
   readonly proxyPort?: number
+  /** Its place among several nodes, which serve when most of them run; default: it is the only one. */
+  readonly node?: ClusterNode
+}
+
+export type ClusterNode = {
+  /** From 1. */
+  readonly id: number
+  readonly clusterId: string
+  /** Of all nodes, by id. */
+  readonly controllerPorts: readonly number[]
 }
 
 export type Broker = {
@@ -53,7 +63,11 @@ export type Broker = {
  */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const port = await takePort(options.port ?? 0)
-  const controllerPort = await takePort(0)
+  const node = options.node ?? {
+    id: 1,
+    clusterId: clusterId(),
+    controllerPorts: [await takePort(0)],
+  }
   const { proxyPort } = options
   const proxiedPort = proxyPort === undefined ? undefined : await takePort(0)
   const proxied =
@@ -65,7 +79,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const dataDir = join(options.dir, 'data')
   mkdirSync(dataDir, { recursive: true })
   const config = join(options.dir, 'server.properties')
-  writeFileSync(config, serverProperties({ port, controllerPort, dataDir, proxied }))
+  const { id: nodeId, controllerPorts } = node
+  writeFileSync(config, serverProperties({ port, dataDir, controllerPorts, nodeId, proxied }))
   if (!existsSync(join(dataDir, 'meta.properties'))) {
     await runJava([
       '-cp',
@@ -73,7 +88,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       'kafka.tools.StorageTool',
       'format',
       '-t',
-      clusterId(),
+      node.clusterId,
       '-c',
       config,
     ])
@@ -184,7 +199,7 @@ function guard(child: ChildProcess): () => void {
 }
 
 /** The port itself when free, a free one for 0. */
-async function takePort(port: number): Promise<number> {
+export async function takePort(port: number): Promise<number> {
   const server = createServer()
   server.listen(port, '127.0.0.1')
   await Promise.race([
@@ -203,7 +218,7 @@ async function takePort(port: number): Promise<number> {
 }
 
 /** Kafka's text form of a random UUID; a leading dash would read as an option. */
-function clusterId(): string {
+export function clusterId(): string {
   for (;;) {
     const id = randomBytes(16).toString('base64url')
     if (!id.startsWith('-')) return id

@@ -25,6 +25,15 @@ export const brokenLogs: readonly Broken[] = [
     }),
   },
   {
+    rule: 'W',
+    how: 'a broker holds another batch than the others',
+    says: /results.v1\/2: its copies differ at 7/,
+    evidence: (evidence) => {
+      const copiesDiffer = ['results.v1/2: its copies differ at 7']
+      return { ...evidence, circumstances: { ...evidence.circumstances, copiesDiffer } }
+    },
+  },
+  {
     rule: 'T1 I5',
     how: 'a flush is lost',
     says: /flush 4 follows flush 2/,

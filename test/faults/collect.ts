@@ -5,8 +5,8 @@ import { fromBinary } from '@bufbuild/protobuf'
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import { DeadLetterSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import { mergeCopies } from './copies.ts'
 import type {
-  Batch,
   CallLine,
   Circumstances,
   CommittedRecord,
@@ -31,15 +31,15 @@ export type CollectOptions = {
 export async function collect(options: CollectOptions): Promise<Evidence> {
   const { brokers, topicPrefix, pipeline, callLogs, leaveOut = [], circumstances } = options
   const { committed, ends, dirs } = await readTopics(brokers, topicPrefix, leaveOut)
+  const copies = dirs.map((dir) =>
+    readSegments(dir, topicPrefix).filter(({ topic }) => !leaveOut.includes(topic)),
+  )
+  const { batches, differences } = mergeCopies(copies)
   return {
     pipeline,
     plans: plansOf(committed),
     committed,
-    batches: longestCopies(
-      dirs.map((dir) =>
-        readSegments(dir, topicPrefix).filter(({ topic }) => !leaveOut.includes(topic)),
-      ),
-    ),
+    batches,
     calls: callLogs.flatMap(readCalls),
     ends,
     circumstances: {
@@ -49,20 +49,10 @@ export async function collect(options: CollectOptions): Promise<Evidence> {
       isCompacted: false,
       samples: [],
       log: [],
+      copiesDiffer: differences,
       ...circumstances,
     },
   }
-}
-
-/** With several brokers each partition has copies; the one that goes furthest holds what the others hold. */
-function longestCopies(copies: readonly Batch[][]): Batch[] {
-  const longest = new Map<string, Batch[]>()
-  for (const copy of copies)
-    for (const [place, batches] of Map.groupBy(copy, (one) => `${one.topic}/${one.partition}`)) {
-      const known = longest.get(place)?.at(-1)?.lastOffset ?? -1
-      if ((batches.at(-1)?.lastOffset ?? -1) > known) longest.set(place, batches)
-    }
-  return [...longest.values()].flat()
 }
 
 /** Plans by plate acquisition, the first of each, without those that were refused. */

@@ -124,6 +124,8 @@ export type Circumstances = {
   readonly isCompacted: boolean
   /** Undefined: I13 is not judged. */
   readonly neighbours?: Neighbours | undefined
+  /** Where the brokers' copies of a partition do not agree. */
+  readonly copiesDiffer?: readonly string[]
   /** Looks at the processes over the run (I12); empty: none were taken. */
   readonly samples: readonly Sample[]
   /** Looks at the log over the run (I12). */

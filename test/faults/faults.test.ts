@@ -11,7 +11,7 @@ import { schedule } from './schedule.ts'
 const MINUTES = 0.5
 
 async function judged(seed: number): Promise<RunResult> {
-  const drawn = { seed, minutes: MINUTES, coordinators: 2, sessionTimeoutMs: 3_000 }
+  const drawn = { seed, minutes: MINUTES, coordinators: 2, brokers: 1, sessionTimeoutMs: 3_000 }
   const result = await run({
     ...drawn,
     pipeline: 'echo-levels.ts',

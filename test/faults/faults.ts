@@ -1,4 +1,4 @@
-// npm run faults -- [--seed N] [--minutes M] [--coordinators 3] [--no-broker-kills]: real processes under faults drawn from the seed.
+// npm run faults -- [--seed N] [--minutes M] [--coordinators 3] [--brokers 1|3] [--no-broker-kills]: real processes under faults drawn from the seed.
 // Exit code 1 on any complaint; the seed replays the schedule.
 import { parseArgs } from 'node:util'
 import { boundsFor } from './bounds.ts'
@@ -28,18 +28,20 @@ const { values } = parseArgs({
     pipeline: { type: 'string', default: 'echo-levels.ts' },
   },
 })
-if (values.brokers !== '1') {
-  console.error('--brokers: only 1 so far')
+if (values.brokers !== '1' && values.brokers !== '3') {
+  console.error('--brokers: 1 or 3')
   process.exit(2)
 }
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1_000_000))
 const minutes = Number(values.minutes)
 const coordinators = Number(values.coordinators)
-console.log(`seed ${seed}: ${minutes} min, ${coordinators} coordinators`)
+const brokers = Number(values.brokers)
+console.log(`seed ${seed}: ${minutes} min, ${coordinators} coordinators, brokers ${brokers}`)
 const result = await run({
   seed,
   minutes,
   coordinators,
+  brokers,
   pipeline: values.pipeline,
   tasks: Number(values.tasks),
   imagesPerSecond: Number(values.rate),
@@ -51,6 +53,7 @@ const result = await run({
     seed,
     minutes,
     coordinators,
+    brokers,
     sessionTimeoutMs: SESSION_TIMEOUT_MS,
     withBrokerKills: !values['no-broker-kills'],
   }),
@@ -87,7 +90,7 @@ function print({ injected, hits, report, complaints, restMs, ...rest }: RunResul
   for (const complaint of complaints.slice(0, 40)) console.log(`  ${complaint}`)
   if (complaints.length > 0) {
     const { 'no-broker-kills': spared } = values
-    const asked = Object.entries({ minutes, coordinators }).map(
+    const asked = Object.entries({ minutes, coordinators, brokers }).map(
       ([name, value]) => `--${name} ${value}`,
     )
     if (spared) asked.push('--no-broker-kills')

@@ -1,10 +1,8 @@
 // Carries faults out, and undoes all of them.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createKafka } from '../../coordinator/log/connection.ts'
-import type { Broker } from '../../dev/broker.ts'
-import { startBroker } from '../../dev/broker.ts'
+import type { Cluster } from './cluster.ts'
 import type { Crew } from './crew.ts'
-import type { Proxy } from './proxy.ts'
 import type { SentPoison } from './plates.ts'
 import { poisonRecord } from './plates.ts'
 import { isOfFlush } from './points.ts'
@@ -22,11 +20,7 @@ const limits = {
 export type Target = {
   readonly crew: Crew
   readonly services: Services
-  /** The broker as it runs now; replaced when it was killed. */
-  readonly broker: { current: Broker }
-  /** Between the coordinators and the broker. */
-  readonly proxy: Proxy
-  readonly dir: string
+  readonly cluster: Cluster
   readonly topicPrefix: string
   readonly tasks: number
 }
@@ -39,9 +33,9 @@ export type Injector = {
 }
 
 export function injector(target: Target): Injector {
-  const { crew, services, broker, proxy } = target
+  const { crew, services, cluster } = target
+  const { proxy } = cluster
   const stopped = new Set<number>()
-  let restarting: Promise<unknown> = Promise.resolve()
   let poisons = 0
   let isHealing = false
 
@@ -57,13 +51,6 @@ export function injector(target: Target): Injector {
     await crew.stop(name)
     if (killAt !== undefined && !isHealing) crew.control(name, { killAt })
     crew.start(name)
-  }
-
-  async function restartBroker(downMs: number): Promise<void> {
-    const { port } = broker.current
-    await broker.current.kill()
-    await sleep(downMs)
-    broker.current = await startServed(target.dir, proxy, port)
   }
 
   async function inject(fault: Fault): Promise<boolean> {
@@ -110,9 +97,16 @@ export function injector(target: Target): Injector {
         await crew.stop('extra')
         return true
       case 'broker-kill':
-        restarting = restarting.then(() => restartBroker(fault.downMs))
-        await restarting
+        await cluster.kill(fault.broker, () => sleep(fault.downMs))
         return true
+      case 'broker-stop':
+        await cluster.stop(fault.broker, fault.forMs)
+        return true
+      case 'leader-move':
+        return cluster.moveLeaders().then(
+          () => true,
+          () => false,
+        )
       case 'service-kill':
         await services.kill(fault.service, fault.downMs)
         return true
@@ -152,7 +146,7 @@ export function injector(target: Target): Injector {
   async function refusedCodec(n: number): Promise<boolean> {
     const place = { topic: `${target.topicPrefix}images.v1`, partition: n % target.tasks }
     const codec = CODECS_UNKNOWN[n % CODECS_UNKNOWN.length] ?? 5
-    const code = await produceRaw(broker.current.brokers, place, codec).catch(() => undefined)
+    const code = await produceRaw(cluster.brokers, place, codec).catch(() => undefined)
     if (code === 0) throw new Error(`a broker let a batch of codec ${codec} in`)
     return code !== undefined
   }
@@ -160,7 +154,7 @@ export function injector(target: Target): Injector {
   async function sendPoison(poison: SentPoison, n: number): Promise<void> {
     const { topic, partition, key, value, headers } = poisonRecord(poison, n, target.tasks)
     for (let tries = 1; ; tries += 1) {
-      const producer = createKafka({ brokers: broker.current.brokers }).producer({
+      const producer = createKafka({ brokers: cluster.brokers }).producer({
         maxInFlightRequests: 1,
         retry: { retries: 0 },
       })
@@ -183,19 +177,10 @@ export function injector(target: Target): Injector {
     async heal() {
       isHealing = true
       for (const pid of stopped) signal(pid, 'SIGCONT')
-      proxy.heal()
-      await restarting
+      await cluster.heal()
       await services.heal()
     },
   }
-}
-
-/** The broker, on the same port as before, and the proxy leading to it. */
-export async function startServed(dir: string, proxy: Proxy, port = 0): Promise<Broker> {
-  const broker = await startBroker({ dir, port, proxyPort: proxy.port })
-  if (broker.proxiedPort === undefined) throw new Error('the broker has no listener for a proxy')
-  proxy.connectTo({ host: '127.0.0.1', port: broker.proxiedPort })
-  return broker
 }
 
 export function nameOf(coordinator: number): string {

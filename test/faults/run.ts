@@ -19,6 +19,7 @@ import type { Series } from './checks/growth.ts'
 import { seriesOf } from './checks/growth.ts'
 import type { CalmLatency } from './checks/neighbours.ts'
 import { calmLatencies } from './checks/neighbours.ts'
+import { startCluster } from './cluster.ts'
 import { collect } from './collect.ts'
 import type { CrewEvent } from './crew.ts'
 import { openCrew } from './crew.ts'
@@ -26,10 +27,9 @@ import type { Bounds, CallLine, JudgedPipeline, LogSample, Sample } from './evid
 import { feed, untilRest } from './feed.ts'
 import type { Arrival } from './follow.ts'
 import { followResults } from './follow.ts'
-import { injector, nameOf, startServed } from './inject.ts'
+import { injector, nameOf } from './inject.ts'
 import { neighboursOf } from './neighbourhood.ts'
 import { POISON_HEADER } from './plates.ts'
-import { openProxy } from './proxy.ts'
 import type { Planned } from './schedule.ts'
 import { openServices } from './services.ts'
 import { watch } from './watch.ts'
@@ -45,6 +45,8 @@ export type RunOptions = {
   readonly seed: number
   readonly minutes: number
   readonly coordinators: number
+  /** 1 or 3. */
+  readonly brokers: number
   /** Module below test/pipelines. */
   readonly pipeline: string
   readonly judged: JudgedPipeline
@@ -106,11 +108,9 @@ export async function run(options: RunOptions): Promise<RunResult> {
   const guard = startGuard()
   const closers: (() => Promise<unknown>)[] = []
   try {
-    const proxy = await openProxy()
-    closers.unshift(() => proxy.close())
-    const broker = { current: await startServed(dir, proxy) }
-    closers.unshift(() => broker.current.kill())
-    const { brokers } = broker.current
+    const cluster = await startCluster(dir, options.brokers)
+    closers.unshift(() => cluster.close())
+    const { brokers } = cluster
     const logger = (): void => {}
     await createTopics({ brokers, topicPrefix, tasks, clientId: 'faults', logger })
     const { retireAfterMs } = options
@@ -123,7 +123,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
       dir,
       onChange,
       env: {
-        KAFKA_BROKERS: `127.0.0.1:${proxy.port}`,
+        KAFKA_BROKERS: cluster.proxied.join(','),
         WELLSPRING_STATE_DIGEST: String(options.digestEvery),
         WELLSPRING_TOPIC_PREFIX: topicPrefix,
         WELLSPRING_APPLICATION: id,
@@ -153,7 +153,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
       brokers,
       topicPrefix,
       client,
-      dataDir: join(dir, 'data'),
+      dataDir: cluster.dataDir,
       everyMs: options.sampleEveryMs,
     })
     closers.unshift(() => watching.close())
@@ -162,7 +162,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
     let isEnough = false
     const feeding = feed(client, options, () => isEnough)
     feeding.catch(() => {})
-    const target = { crew: members, services, broker, proxy, dir, topicPrefix, tasks }
+    const target = { crew: members, services, cluster, topicPrefix, tasks }
     const inject = injector(target)
     const injected = await injectAll(options, startedMs, inject)
     isEnough = true

@@ -8,6 +8,7 @@ const options = {
   seed: 7,
   minutes: 15,
   coordinators: 3,
+  brokers: 1,
   sessionTimeoutMs: 6_000,
   withBrokerKills: true,
 } as const

@@ -70,7 +70,11 @@ export type Fault =
   /** One coordinator fewer, or one more, for a while. */
   | { readonly kind: 'scale-in'; readonly coordinator: number; readonly forMs: number }
   | { readonly kind: 'scale-out'; readonly forMs: number }
-  | { readonly kind: 'broker-kill'; readonly downMs: number }
+  | { readonly kind: 'broker-kill'; readonly broker: number; readonly downMs: number }
+  /** SIGSTOP of a broker past its session with the controller: others lead, and it does not know. */
+  | { readonly kind: 'broker-stop'; readonly broker: number; readonly forMs: number }
+  /** Every partition is led by another broker. */
+  | { readonly kind: 'leader-move' }
   | { readonly kind: 'service-kill'; readonly service: number; readonly downMs: number }
   | { readonly kind: 'service-stop'; readonly service: number; readonly forMs: number }
   | { readonly kind: 'lie'; readonly lie: Lie; readonly forMs: number }
@@ -97,6 +101,8 @@ export type ScheduleOptions = {
   readonly seed: number
   readonly minutes: number
   readonly coordinators: number
+  /** 1 or 3. */
+  readonly brokers: number
   readonly sessionTimeoutMs: number
   /** Also kill -9 of the broker. */
   readonly withBrokerKills: boolean
@@ -117,6 +123,8 @@ const limits = {
   /** Between two that do not. */
   lightMs: 2_500,
   brokerDownMs: 3_000,
+  /** Of several, which are fenced after 3 s. */
+  brokerStoppedMs: 8_000,
   lieMs: 5_000,
   loseWithinMs: 8_000,
   /** A long run has moments without other faults, for the figures: a kill and a hand-over by turns. */
@@ -198,7 +206,7 @@ type Pace = {
 /** Every other one is a point of the table, each once before any comes again. */
 function* heavyFaults(
   dice: () => number,
-  { coordinators, sessionTimeoutMs, withBrokerKills }: ScheduleOptions,
+  { coordinators, brokers, sessionTimeoutMs, withBrokerKills }: ScheduleOptions,
 ): Generator<Fault, never> {
   const points = deck(dice, POINTS)
   const others = deck(dice, [
@@ -210,7 +218,9 @@ function* heavyFaults(
     'clock',
     'scale-in',
     'scale-out',
+    ...(brokers > 1 ? (['broker-kill', 'broker-kill', 'broker-stop', 'leader-move'] as const) : []),
   ] as const)
+  const anyBroker = (): number => (brokers > 1 ? Math.floor(dice() * brokers) : 0)
   const anyone = (): number => Math.floor(dice() * coordinators)
   const between = (lowMs: number, highMs: number): number =>
     Math.round(lowMs + dice() * (highMs - lowMs))
@@ -246,7 +256,13 @@ function* heavyFaults(
         yield { kind, forMs: between(8_000, 16_000) }
         break
       case 'broker-kill':
-        yield { kind, downMs: between(0, limits.brokerDownMs) }
+        yield { kind, broker: anyBroker(), downMs: between(0, limits.brokerDownMs) }
+        break
+      case 'broker-stop':
+        yield { kind, broker: anyBroker(), forMs: between(1_000, limits.brokerStoppedMs) }
+        break
+      case 'leader-move':
+        yield { kind }
         break
     }
   }

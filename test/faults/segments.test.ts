@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { mergeCopies } from './copies.ts'
 import { readSegment, readSegments } from './segments.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'wellspring-segments-'))
@@ -108,4 +109,15 @@ test('a data directory gives the topics of the prefix, segment by segment', () =
     ),
     ['results.v1/11@5', 'state.v1/0@0', 'state.v1/0@2'],
   )
+})
+
+test('of the copies of a partition the longest is taken, and where another says otherwise is told', () => {
+  const whole = read('whole', data(0, 2), data(2, 3), marker(5, 1))
+  const short = read('short', data(0, 2), data(2, 3))
+  assert.deepEqual(mergeCopies([short, whole, short]), { batches: whole, differences: [] })
+  const other = read('other', data(0, 2), data(2, 1), data(3, 2))
+  assert.deepEqual(mergeCopies([whole, other]).differences, [
+    'state.v1/2: its copies differ at 2',
+    'state.v1/2: its copies differ at 3',
+  ])
 })

@@ -28,6 +28,7 @@ export function soak({ seed, minutes, imagesPerSecond, say }: SoakOptions): Prom
     seed,
     minutes,
     coordinators,
+    brokers: 1,
     tasks,
     imagesPerSecond,
     sessionTimeoutMs,

@@ -5,7 +5,7 @@ import { placeName, transactions } from './transactions.ts'
 
 /** Batches cover every partition without a gap, and the Java client was shown exactly what they say is committed. */
 export function whole(evidence: Evidence): string[] {
-  const complaints: string[] = []
+  const complaints = [...(evidence.circumstances.copiesDiffer ?? [])]
   if (evidence.plans.length === 0) complaints.push('no plan: nothing was asked for')
   if (evidence.ends.length === 0) complaints.push('no offsets were listed')
   const batches = Map.groupBy(evidence.batches, placeName)
