@@ -7,6 +7,7 @@ import type { Figures, Say } from './figures.ts'
 import { latency } from './latency.ts'
 import { memory } from './memory.ts'
 import { nuclei } from './nuclei.ts'
+import { pressure } from './pressure.ts'
 import { restore } from './restore.ts'
 import { w1 } from './w1.ts'
 import { w2 } from './w2.ts'
@@ -17,6 +18,7 @@ const WORKLOADS: Readonly<Record<string, (say: Say) => Promise<Figures>>> = {
   latency,
   memory,
   restore,
+  pressure,
   nuclei,
 }
 
