@@ -1,6 +1,6 @@
 // The calls that a task has under way. What began in an earlier life of the task is told to nobody.
 import type { Call, Event } from './core/event.ts'
-import { freeCall } from './log/limits.ts'
+import { freeCall, takeCall } from './log/limits.ts'
 import type { TaskOptions } from './task-options.ts'
 import { attemptTraceparent } from './trace/spans.ts'
 import { unknownOutcome } from './unknown-outcome.ts'
@@ -15,10 +15,14 @@ export type TaskCalls = {
   reset(): void
 }
 
-export function taskCalls(options: TaskOptions, told: (outcome: Event) => void): TaskCalls {
+export function taskCalls(
+  options: TaskOptions,
+  told: (outcome: Event, service: string) => void,
+): TaskCalls {
   const { caller, budget, clock, owner, task } = options
   let life = 0
   let calls = 0
+  const callsOf = new Map<string, number>()
 
   return {
     count: () => calls,
@@ -31,22 +35,26 @@ export function taskCalls(options: TaskOptions, told: (outcome: Event) => void):
       const born = life
       const name = { entity, n: trace, step: step.name, generation, attempt }
       const traceparent = attemptTraceparent(owner.application, name)
+      const service = step.method.parent.typeName
       calls += 1
-      budget.callsInFlight += 1
+      callsOf.set(service, (callsOf.get(service) ?? 0) + 1)
+      takeCall(budget, service)
       caller.call(
         { effectKey, task, step, entity, attempt, request, timeoutMs, traceparent },
         (outcome) => {
           if (born !== life) return
           calls -= 1
-          told({ kind: 'outcome', entity, step: step.name, effectKey, outcome })
+          callsOf.set(service, (callsOf.get(service) ?? 0) - 1)
+          told({ kind: 'outcome', entity, step: step.name, effectKey, outcome }, service)
         },
       )
     },
     reset() {
       life += 1
-      const freed = calls
+      const freed = [...callsOf]
       calls = 0
-      freeCall(budget, freed)
+      callsOf.clear()
+      for (const [service, count] of freed) freeCall(budget, service, count)
     },
   }
 }

@@ -15,7 +15,7 @@ import { STALE_MS, deadlines } from './log/deadlines.ts'
 import type { Inbox } from './log/inbox.ts'
 import { inbox } from './log/inbox.ts'
 import { condemned, eventOf } from './log/intake.ts'
-import { freeCall } from './log/limits.ts'
+import { freeCall, isFull } from './log/limits.ts'
 import type { Pacer } from './log/pacer.ts'
 import { pacer } from './log/pacer.ts'
 import type { InputTopic, LogError, LogRecord, Writer } from './log/port.ts'
@@ -75,9 +75,9 @@ export class TaskEngine {
         this.#pump()
       },
     })
-    this.#calls = taskCalls(options, (outcome) => {
+    this.#calls = taskCalls(options, (outcome, service) => {
       this.#urgent.push(outcome)
-      freeCall(options.budget)
+      freeCall(options.budget, service)
       this.#pump()
     })
     this.#pacer = pacer({ ...options, flush: () => void this.#flush() })
@@ -233,7 +233,7 @@ export class TaskEngine {
         continue
       }
       if (this.#inbox.size() === 0) break
-      if (budget.callsInFlight >= budget.callsMax) {
+      if (isFull(budget)) {
         budget.waiting.add(this.#pump)
         break
       }

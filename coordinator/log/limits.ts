@@ -1,6 +1,6 @@
 // Bounds of a coordinator process, each with its unit in its name.
 export const limits = {
-  /** Calls under way in the process; inputs wait above it. */
+  /** Calls under way in the process, those of one service counted up to half of it; inputs wait above it. */
   callsInFlightMax: 10_000,
   /** Records per flush, all topics. */
   flushRecordsMax: 450,
@@ -34,10 +34,15 @@ export const limits = {
 
 export type Limits = { readonly [K in keyof typeof limits]: number }
 
+/** However they are spread over services, calls under way are at most so many times the limit: 3 kB each. */
+const CALLS_OVER_LIMIT_MAX = 10
+
 /** What the tasks of a process share. */
 export type Budget = {
-  callsInFlight: number
   readonly callsMax: number
+  callsInFlight: number
+  /** By service. */
+  readonly callsOf: Map<string, number>
   /** Tasks that wait for a free call, told in turn. */
   readonly waiting: Set<() => void>
   /** Monotonic time of the last flush per task, to space them by how many are busy. */
@@ -46,10 +51,39 @@ export type Budget = {
 
 export function newBudget(bounds: Limits = limits): Budget {
   return {
-    callsInFlight: 0,
     callsMax: bounds.callsInFlightMax,
+    callsInFlight: 0,
+    callsOf: new Map(),
     waiting: new Set(),
     flushedAtMs: new Map(),
+  }
+}
+
+/**
+ * Whether inputs wait. What waits for one service that is slow or hangs counts for half, so that there is always room
+ * for the calls of the others.
+ */
+export function isFull({ callsInFlight, callsMax, callsOf }: Budget): boolean {
+  if (callsInFlight < callsMax) return false
+  if (callsOf.size < 2 || callsInFlight >= callsMax * CALLS_OVER_LIMIT_MAX) return true
+  let counted = 0
+  for (const calls of callsOf.values()) counted += Math.min(calls, callsMax / 2)
+  return counted >= callsMax
+}
+
+export function takeCall(budget: Budget, service: string): void {
+  budget.callsInFlight += 1
+  budget.callsOf.set(service, (budget.callsOf.get(service) ?? 0) + 1)
+}
+
+/** Frees calls and lets waiting tasks go on. */
+export function freeCall(budget: Budget, service: string, calls = 1): void {
+  budget.callsInFlight -= calls
+  budget.callsOf.set(service, (budget.callsOf.get(service) ?? 0) - calls)
+  for (const go of budget.waiting) {
+    if (isFull(budget)) return
+    budget.waiting.delete(go)
+    go()
   }
 }
 
@@ -63,14 +97,4 @@ export function flushSpacingMs(
   for (const at of budget.flushedAtMs.values()) if (monotonicMs - at < 1_000) busy += 1
   const wanted = (busy * 1_000) / bounds.transactionsPerSecondMax
   return Math.min(bounds.flushSpacingMaxMs, Math.max(bounds.flushSpacingMinMs, wanted))
-}
-
-/** Frees one call and lets one waiting task go on. */
-export function freeCall(budget: Budget, calls = 1): void {
-  budget.callsInFlight -= calls
-  for (const go of budget.waiting) {
-    if (budget.callsInFlight >= budget.callsMax) return
-    budget.waiting.delete(go)
-    go()
-  }
 }
