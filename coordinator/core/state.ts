@@ -22,7 +22,7 @@ export const Member = { NONE: 0, OPEN: 1, DONE: 2, MISSING: 3, FAILED: 4 } as co
 export const PLAN_SUFFIX = '#plan'
 
 /**
- * Decoded entities kept per map; the rest is bytes. Those of 128 sites are enough for what is in work at a time; with
+ * Decoded entities kept per map besides those that wait for a flush; the rest is bytes. Those of 128 sites are enough for what is in work at a time; with
  * 1,024 the collector spent more on objects that nobody asked for again than a second decoding costs.
  */
 const DECODED_ENTITIES_MAX = 128
@@ -66,8 +66,10 @@ export function entities<D extends DescMessage>(
   function keep(key: string, entity: MessageShape<D>): void {
     decoded.delete(key)
     decoded.set(key, entity)
-    if (decoded.size <= decodedMax) return
-    // Oldest first; what is dirty has no bytes yet and stays. Two at a time, to shrink again after a burst.
+    // What is dirty has no bytes yet and stays; it must not count either, or what was just read would go at once, and
+    // the next who asks get another object: of two that are changed one is lost.
+    if (decoded.size - dirty.size <= decodedMax) return
+    // Those that nobody asked for longest. Two at a time, to shrink again after a burst.
     let evict = 2
     for (const old of decoded.keys()) {
       if (dirty.has(old)) continue
@@ -79,7 +81,11 @@ export function entities<D extends DescMessage>(
 
   function get(key: string): MessageShape<D> | undefined {
     const found = decoded.get(key)
-    if (found !== undefined) return found
+    if (found !== undefined) {
+      decoded.delete(key)
+      decoded.set(key, found)
+      return found
+    }
     const bytes = stored.get(key)
     if (bytes === undefined) return undefined
     const entity = fromBinary(schema, bytes)

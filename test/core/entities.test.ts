@@ -1,0 +1,47 @@
+// Entities are kept as bytes, the busy ones decoded. However many wait for a flush, nobody holds one that is forgotten.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SiteStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { isAdopting } from '../../coordinator/core/adopt.ts'
+import { loadPipeline } from '../../coordinator/core/check.ts'
+import { entities, takeChanges } from '../../coordinator/core/state.ts'
+import { pipeline as levelsSpec } from '../pipelines/echo-levels.ts'
+import { PLATE, story, wellsOf } from './plate.ts'
+
+const SITES = Array.from({ length: 40 }, (_, at) => at + 1)
+
+test('200 sites that close between two flushes, their plan came last, are all stored as closed', () => {
+  const plate = story(loadPipeline(levelsSpec), 5)
+  const keys = wellsOf(5).flatMap((well) => SITES.map((site) => `${well}/t0/s${site}`))
+  plate.announce(keys.flatMap((key) => ['DNA', 'RNA'].map((name) => `${key}/z0/${name}`)))
+  plate.answerAll()
+  takeChanges(plate.task())
+  plate.plan(0.5, SITES)
+  while (isAdopting(plate.task(), PLATE)) plate.fire()
+  const told = plate.closes().filter(({ entity }) => entity.includes('/s'))
+  assert.equal(told.length, 200)
+  takeChanges(plate.task())
+  const { sites } = plate.task()
+  assert.deepEqual(
+    told.filter(({ entity }) => sites.get(entity)?.close?.revision !== 1).map((one) => one.entity),
+    [],
+  )
+})
+
+test('an entity is one object while it is asked for again, however many others are read or changed', () => {
+  const sites = entities(SiteStateSchema, 4)
+  const names = Array.from({ length: 20 }, (_, at) => `E/P/a1/A01/t0/s${at}`)
+  for (const name of names) sites.open(name)
+  sites.take()
+  for (const name of names.slice(0, 9)) {
+    const site = sites.get(name)
+    if (site) sites.touch(name, site)
+  }
+  const [read = '', ...others] = names.slice(9)
+  const site = sites.get(read)
+  assert.ok(site)
+  for (const other of others) {
+    sites.get(other)
+    assert.equal(sites.get(read), site, `after ${other} was read`)
+  }
+})
