@@ -15,29 +15,28 @@ import { refuse } from './refuse.ts'
 import { forget, retire } from './retire.ts'
 import { goOn, runOf, settleRun } from './runs.ts'
 import type { Task } from './state.ts'
-import { isRetired } from './state.ts'
+import { during, isRetired } from './state.ts'
 
 /** Takes an event in: changes the task's state, returns what is to be done about it. */
 export function decide(task: Task, event: Event, now: number, dice: () => number): Effect[] {
   const cx: Context = { task, now, dice, effects: [] }
+  during(task, () => take(cx, event))
+  return cx.effects
+}
+
+function take(cx: Context, event: Event): void {
   switch (event.kind) {
     case 'image':
-      onImage(cx, event)
-      break
+      return onImage(cx, event)
     case 'command':
-      onCommand(cx, event)
-      break
+      return onCommand(cx, event)
     case 'unreadable':
-      refuse(cx, event, { entity: '', reason: event.reason, message: event.message })
-      break
+      return refuse(cx, event, { entity: '', reason: event.reason, message: event.message })
     case 'outcome':
-      onOutcome(cx, event)
-      break
+      return onOutcome(cx, event)
     case 'timer':
-      onTimer(cx, event.entity, event.completeness)
-      break
+      return onTimer(cx, event.entity, event.completeness)
   }
-  return cx.effects
 }
 
 function onOutcome(cx: Context, event: Extract<Event, { kind: 'outcome' }>): void {

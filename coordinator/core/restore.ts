@@ -8,26 +8,29 @@ import { restart } from './follow.ts'
 import { arm } from './levels.ts'
 import { goOn } from './runs.ts'
 import type { Task } from './state.ts'
+import { during } from './state.ts'
 
 /** What a task that was just restored has to take up again: calls, back-offs, deadlines. */
 export function restored(task: Task, now: number, dice: () => number): Effect[] {
   const cx: Context = { task, now, dice, effects: [] }
-  for (const key of task.sites.keys()) {
-    for (const image of task.sites.get(key)?.images ?? []) {
-      takeUp(cx, placeOf(task, `${key}/${imageName(image)}`))
-    }
-    takeUpGroup(cx, key)
-  }
-  for (const key of task.wells.keys()) takeUpGroup(cx, key)
-  for (const key of task.plates.keys()) {
-    takeUpGroup(cx, key)
-    const plate = task.plates.get(key)
-    const isForgotten = plate?.retired?.nextWell !== undefined
-    if (plate?.sweep || isForgotten || isAdopting(task, key)) {
-      cx.effects.push({ kind: 'timer', entity: key, atMs: now, completeness: false })
-    }
-  }
+  for (const key of task.sites.keys()) during(task, () => takeUpSite(cx, key))
+  for (const key of task.wells.keys()) during(task, () => takeUpGroup(cx, key))
+  for (const key of task.plates.keys()) during(task, () => takeUpPlate(cx, key))
   return cx.effects
+}
+
+function takeUpSite(cx: Context, key: string): void {
+  for (const image of cx.task.sites.get(key)?.images ?? [])
+    takeUp(cx, placeOf(cx.task, `${key}/${imageName(image)}`))
+  takeUpGroup(cx, key)
+}
+
+function takeUpPlate(cx: Context, key: string): void {
+  takeUpGroup(cx, key)
+  const plate = cx.task.plates.get(key)
+  const isForgotten = plate?.retired?.nextWell !== undefined
+  if (plate?.sweep || isForgotten || isAdopting(cx.task, key))
+    cx.effects.push({ kind: 'timer', entity: key, atMs: cx.now, completeness: false })
 }
 
 function takeUpGroup(cx: Context, key: string): void {

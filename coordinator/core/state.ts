@@ -22,8 +22,8 @@ export const Member = { NONE: 0, OPEN: 1, DONE: 2, MISSING: 3, FAILED: 4 } as co
 export const PLAN_SUFFIX = '#plan'
 
 /**
- * Decoded entities kept per map besides those that wait for a flush; the rest is bytes. Those of 128 sites are enough for what is in work at a time; with
- * 1,024 the collector spent more on objects that nobody asked for again than a second decoding costs.
+ * Decoded entities kept per map besides those that wait for a flush; the rest is bytes. Those of 128 sites are enough
+ * for what is in work at a time; with 1,024 the collector spent more on objects that nobody asked for again than a second decoding costs.
  */
 const DECODED_ENTITIES_MAX = 128
 
@@ -44,6 +44,9 @@ export type Entities<D extends DescMessage> = {
   has(key: string): boolean
   keys(): Iterable<string>
   size(): number
+  /** Until release no decoded entity is let go: who holds one in an event must hold the one that the next get returns. */
+  hold(): void
+  release(): void
   /** How many entities the next take returns, and about how many bytes: as they were before they changed. */
   changed(): Changed
   /** Bytes of everything that changed since the last take; null: forgotten. */
@@ -53,39 +56,35 @@ export type Entities<D extends DescMessage> = {
   all(): [key: string, bytes: Uint8Array][]
 }
 
-export function entities<D extends DescMessage>(
-  schema: D,
-  decodedMax = DECODED_ENTITIES_MAX,
-): Entities<D> {
+export function entities<D extends DescMessage>(schema: D, decodedMax: number): Entities<D> {
   const stored = packedBytes()
   const decoded = new Map<string, MessageShape<D>>()
   const dirty = new Set<string>()
   const gone = new Set<string>()
   let dirtyBytes = 0
+  let isHeld = false
 
   function keep(key: string, entity: MessageShape<D>): void {
     decoded.delete(key)
     decoded.set(key, entity)
-    // What is dirty has no bytes yet and stays; it must not count either, or what was just read would go at once, and
-    // the next who asks get another object: of two that are changed one is lost.
-    if (decoded.size - dirty.size <= decodedMax) return
-    // Those that nobody asked for longest. Two at a time, to shrink again after a burst.
-    let evict = 2
+    if (!isHeld) evict()
+  }
+
+  /** Oldest first. What is dirty has no bytes yet: it stays, and does not count. */
+  function evict(): void {
+    let surplus = decoded.size - dirty.size - decodedMax
+    if (surplus <= 0) return
     for (const old of decoded.keys()) {
       if (dirty.has(old)) continue
       decoded.delete(old)
-      evict -= 1
-      if (evict === 0) break
+      surplus -= 1
+      if (surplus === 0) break
     }
   }
 
   function get(key: string): MessageShape<D> | undefined {
     const found = decoded.get(key)
-    if (found !== undefined) {
-      decoded.delete(key)
-      decoded.set(key, found)
-      return found
-    }
+    if (found !== undefined) return found
     const bytes = stored.get(key)
     if (bytes === undefined) return undefined
     const entity = fromBinary(schema, bytes)
@@ -124,6 +123,13 @@ export function entities<D extends DescMessage>(
       for (const key of dirty) if (!stored.has(key)) yield key
     },
     size: () => stored.size(),
+    hold() {
+      isHeld = true
+    },
+    release() {
+      isHeld = false
+      evict()
+    },
     changed: () => ({ records: dirty.size + gone.size, bytes: dirtyBytes }),
     take() {
       const out: Change[] = [...gone].map((key) => [key, null])
@@ -194,6 +200,8 @@ export type Bounds = {
   readonly retireAfterMs: number
   /** Wells and sites that one event forgets, or takes up under a plan that came late, give or take a well. */
   readonly recordsPerEvent: number
+  /** Decoded entities that are kept, per kind; DECODED_ENTITIES_MAX unless told. */
+  readonly decodedEntitiesMax?: number
 }
 
 export type Task = {
@@ -220,7 +228,8 @@ export const RETIRING_VERSION = 2
 export const ADOPTING_VERSION = 3
 
 export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVER): Task {
-  const plans = entities(PlatePlanSchema)
+  const { decodedEntitiesMax = DECODED_ENTITIES_MAX } = bounds
+  const plans = entities(PlatePlanSchema, decodedEntitiesMax)
   const shapes = new Map<string, Shape>()
   return {
     application,
@@ -228,9 +237,9 @@ export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVE
     bounds,
     journalVersion: 1,
     plans,
-    plates: entities(PlateStateSchema),
-    wells: entities(WellStateSchema),
-    sites: entities(SiteStateSchema),
+    plates: entities(PlateStateSchema, decodedEntitiesMax),
+    wells: entities(WellStateSchema, decodedEntitiesMax),
+    sites: entities(SiteStateSchema, decodedEntitiesMax),
     shape(plate) {
       const known = shapes.get(plate)
       if (known) return known
@@ -244,6 +253,17 @@ export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVE
       plans.drop(plate)
       shapes.delete(plate)
     },
+  }
+}
+
+/** Runs one event: an entity that it got stays the same object until it is over. */
+export function during<T>({ plans, plates, wells, sites }: Task, event: () => T): T {
+  const maps = [plans, plates, wells, sites]
+  for (const map of maps) map.hold()
+  try {
+    return event()
+  } finally {
+    for (const map of maps) map.release()
   }
 }
 
