@@ -22,7 +22,7 @@ import { mutants } from './list.ts'
 
 const limits = {
   /** One test: what hangs instead of failing is named too. */
-  testMs: 90_000,
+  testMs: 200_000,
   /** A file: longer than that, nobody knows what went wrong. */
   fileMs: 300_000,
 } as const
