@@ -33,7 +33,7 @@ export const scenarios: readonly Scenario[] = [
   },
 ]
 
-/** Takes minutes: npm test sees as much of it as a few seconds allow, npm run model all. */
+/** Takes minutes: npm test sees as much of it as a few seconds allow, npm run model all (README.md). */
 export const large: Scenario = {
   ...small,
   name: 'a fault and a rebalance',
