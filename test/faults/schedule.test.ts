@@ -63,6 +63,16 @@ test('no fault names a coordinator that is not there', () => {
     if ('coordinator' in fault) assert.ok(fault.coordinator < 2)
 })
 
+test('of three brokers each is killed and stopped, and leaders move, besides all else', () => {
+  const three = schedule({ ...options, brokers: 3, minutes: 30 }).map(({ fault }) => fault)
+  for (const broker of [0, 1, 2])
+    for (const kind of ['broker-kill', 'broker-stop'])
+      assert.ok(
+        three.some((fault) => fault.kind === kind && 'broker' in fault && fault.broker === broker),
+      )
+  assert.ok(three.some(({ kind }) => kind === 'leader-move'))
+})
+
 test('a stopped process comes back only when its session has ended', () => {
   for (const { fault } of schedule(options))
     if (fault.kind === 'zombie') assert.ok(fault.forMs > options.sessionTimeoutMs)

@@ -123,6 +123,8 @@ const limits = {
   /** Between two that do not. */
   lightMs: 2_500,
   brokerDownMs: 3_000,
+  /** Of several brokers, between two faults of one. */
+  brokersMs: 14_000,
   /** Of several, which are fenced after 3 s. */
   brokerStoppedMs: 8_000,
   lieMs: 5_000,
@@ -150,7 +152,11 @@ export function schedule(options: ScheduleOptions): readonly Planned[] {
   const { neighboursFirstMs, neighboursGapMs } = limits
   const gentle = { firstMs: neighboursFirstMs, gapMs: neighboursGapMs, endMs: someMs, calmMs }
   const ofSome = every(dice, gentle, faultsOfSome(dice))
-  return [...ofSome, ...calm, ...heavy, ...light].toSorted((a, b) => a.atMs - b.atMs)
+  const several = options.brokers > 1 && options.withBrokerKills
+  const broken = several
+    ? every(dice, { ...pace, gapMs: limits.brokersMs }, brokerFaults(dice, options))
+    : []
+  return [...ofSome, ...calm, ...heavy, ...light, ...broken].toSorted((a, b) => a.atMs - b.atMs)
 }
 
 function calmFaults(coordinators: number, endMs: number): Planned[] {
@@ -215,13 +221,11 @@ function* heavyFaults(
     'kill',
     'zombie',
     'hand-over',
-    withBrokerKills ? 'broker-kill' : 'zombie',
+    withBrokerKills && brokers === 1 ? 'broker-kill' : 'zombie',
     'clock',
     'scale-in',
     'scale-out',
-    ...(brokers > 1 ? (['broker-kill', 'broker-kill', 'broker-stop', 'leader-move'] as const) : []),
   ] as const)
-  const anyBroker = (): number => (brokers > 1 ? Math.floor(dice() * brokers) : 0)
   const anyone = (): number => Math.floor(dice() * coordinators)
   const between = (lowMs: number, highMs: number): number =>
     Math.round(lowMs + dice() * (highMs - lowMs))
@@ -257,15 +261,23 @@ function* heavyFaults(
         yield { kind, forMs: between(8_000, 16_000) }
         break
       case 'broker-kill':
-        yield { kind, broker: anyBroker(), downMs: between(0, limits.brokerDownMs) }
-        break
-      case 'broker-stop':
-        yield { kind, broker: anyBroker(), forMs: between(1_000, limits.brokerStoppedMs) }
-        break
-      case 'leader-move':
-        yield { kind }
+        yield { kind, broker: 0, downMs: between(0, limits.brokerDownMs) }
         break
     }
+  }
+}
+
+/** Of several brokers: one goes, or leads no more. */
+function* brokerFaults(dice: () => number, { brokers }: ScheduleOptions): Generator<Fault, never> {
+  const kinds = deck(dice, ['broker-kill', 'broker-kill', 'broker-stop', 'leader-move'] as const)
+  for (;;) {
+    const kind = kinds.next().value
+    const broker = Math.floor(dice() * brokers)
+    if (kind === 'broker-kill')
+      yield { kind, broker, downMs: Math.round(dice() * limits.brokerDownMs) }
+    else if (kind === 'broker-stop')
+      yield { kind, broker, forMs: Math.round(1_000 + dice() * limits.brokerStoppedMs) }
+    else yield { kind }
   }
 }
 
