@@ -32,6 +32,7 @@ import { neighboursOf } from './neighbourhood.ts'
 import { POISON_HEADER } from './plates.ts'
 import type { Planned } from './schedule.ts'
 import { openServices } from './services.ts'
+import type { Watch } from './watch.ts'
 import { watch } from './watch.ts'
 
 const limits = {
@@ -39,6 +40,7 @@ const limits = {
   restWithinMs: 150_000,
   retiredWithinMs: 60_000,
   lookMs: 500,
+  tellEveryMs: 600_000,
 } as const
 
 export type RunOptions = {
@@ -157,6 +159,8 @@ export async function run(options: RunOptions): Promise<RunResult> {
       everyMs: options.sampleEveryMs,
     })
     closers.unshift(() => watching.close())
+    const telling = setInterval(() => say(lastLook(watching)), limits.tellEveryMs)
+    closers.unshift(async () => clearInterval(telling))
 
     const startedMs = Date.now()
     let isEnough = false
@@ -279,6 +283,16 @@ async function cleanUp(
   }))
   await admin.alterConfigs({ validateOnly: false, resources })
   await admin.disconnect()
+}
+
+function lastLook({ samples, log }: Watch): string {
+  const names = [...new Set(samples.map(({ name }) => name))]
+  const processes = names.flatMap((name) => samples.findLast((one) => one.name === name) ?? [])
+  const held = processes.map(
+    ({ name, rssBytes }) => `${name} ${Math.round(rssBytes / 1_048_576)} MB`,
+  )
+  const { lagRecords = 0, openKeys = 0 } = log.at(-1) ?? {}
+  return [...held, `${lagRecords} input records behind`, `${openKeys} open keys`].join(', ')
 }
 
 /** Returns when only summaries are left, or when the time is up: judges tell which. */

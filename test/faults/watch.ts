@@ -127,6 +127,7 @@ function followState(client: Client, signal: AbortSignal) {
   }
 }
 
+/** A segment that is compacted away meanwhile counts as nothing. */
 function bytesOf(dataDir: string, prefix: string): number {
   let bytes = 0
   for (const partition of readdirSync(dataDir))
