@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { Figures, Say } from './figures.ts'
+import { inflight } from './inflight.ts'
 import { latency } from './latency.ts'
 import { memory } from './memory.ts'
 import { nuclei } from './nuclei.ts'
@@ -19,6 +20,7 @@ const WORKLOADS: Readonly<Record<string, (say: Say) => Promise<Figures>>> = {
   memory,
   restore,
   pressure,
+  inflight,
   nuclei,
 }
 

@@ -17,6 +17,7 @@ import {
 } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import { contractDigest } from '../../proto/digest.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
+import { PatientService } from '../pipelines/echo-patient.ts'
 import { errorTable, failureOf, statusOf } from '../../services/kit/errors.ts'
 
 export type Setting = { readonly slots: number; readonly workMs: number; readonly hangs: boolean }
@@ -32,11 +33,14 @@ export type Happened = {
   perSecondMax: number
 }
 
+export type Kind = 'echo' | 'quality' | 'patient'
+
 type Handled = { readonly service: DescService; readonly errors: DescEnum }
 const { echoImage } = EchoService.method
 const { assessImage } = ImageQualityService.method
-const served: Readonly<Record<string, Handled>> = {
+const served: Readonly<Record<Kind, Handled>> = {
   echo: { service: EchoService, errors: EchoErrorSchema },
+  patient: { service: PatientService, errors: EchoErrorSchema },
   quality: { service: ImageQualityService, errors: ImageQualityErrorSchema },
 }
 const answers: Readonly<Record<string, Buffer>> = {
@@ -53,7 +57,7 @@ const answers: Readonly<Record<string, Buffer>> = {
 const BUSY_MS = 100
 const WINDOW_MS = 1_000
 
-const { service, errors } = served[process.argv[2] ?? ''] ?? fail()
+const { service, errors } = served[process.argv[2] as Kind] ?? fail()
 const table = errorTable(errors)
 let setting: Setting = { slots: 1, workMs: 1, hangs: false }
 let release = Promise.withResolvers<void>()
@@ -70,7 +74,7 @@ process.on('message', (next: Setting) => {
   else if (!setting.hangs) release = Promise.withResolvers()
   setting = next
   process.send?.(happened)
-  happened = nothing()
+  happened = { ...nothing(), inFlightMax: inFlight }
   came = []
 })
 process.on('disconnect', () => process.exit(0))
@@ -111,7 +115,7 @@ function bytesOf(
 }
 
 function fail(): never {
-  throw new Error('want echo or quality')
+  throw new Error('want echo, quality or patient')
 }
 
 const server = new Server()

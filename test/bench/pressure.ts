@@ -1,7 +1,5 @@
 // Pressure: one of two independent services is cut to a tenth of what it can do, then hangs, then is back; and one of
 // two replicas hangs. What the other one does meanwhile, against a second coordinator beside it that has no trouble.
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -16,6 +14,8 @@ import { benchBrokers } from './brokers.ts'
 import { imagesOf, plansFor } from './feed.ts'
 import type { Figures, Say } from './figures.ts'
 import { rounded, setting as numberOf } from './figures.ts'
+import type { Forked } from './forked.ts'
+import { forked } from './forked.ts'
 import type { Happened, Setting } from './pressed.ts'
 
 const TASKS = 4
@@ -36,13 +36,6 @@ const PRESSED: Setting = { slots: 10, workMs: 200, hangs: false }
 /** Calls in a second after the return over what the service can do: refusals while its limit is found again. */
 const STORM = 1.5
 const SEND_RECORDS = 200
-
-type Forked = {
-  readonly address: string
-  /** Sets it, and tells what happened since it was last set. */
-  set(setting: Setting): Promise<Happened>
-  end(): void
-}
 
 type Side = {
   readonly stage: Stage
@@ -268,19 +261,6 @@ async function close({ stage, steady, pressed }: Side): Promise<void> {
   for (const one of [...steady, pressed]) one.end()
   await stage.close()
   await rm(stage.dir, { recursive: true, force: true })
-}
-
-async function forked(kind: 'quality' | 'echo', first: Setting): Promise<Forked> {
-  const child = fork(new URL('pressed.ts', import.meta.url), [kind], { execPath: process.execPath })
-  const [{ address }] = (await once(child, 'message')) as [{ address: string }]
-  const set = async (setting: Setting): Promise<Happened> => {
-    const answered = once(child, 'message')
-    child.send(setting)
-    const [happened] = (await answered) as [Happened]
-    return happened
-  }
-  await set(first)
-  return { address, set, end: () => child.disconnect() }
 }
 
 function residentKilobytes(pid: number): number {
