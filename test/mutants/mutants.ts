@@ -49,7 +49,12 @@ type Row = { readonly name: string; readonly file: string; readonly ran: Ran; re
 
 process.env['WELLSPRING_TEST_BROKERS'] = (await brokerForTests()).brokers.join(',')
 const dir = mkdtempSync(join(tmpdir(), 'wellspring-mutants-'))
-process.on('exit', () => rmSync(dir, { recursive: true, force: true, maxRetries: 3 }))
+let endTest = (): void => {}
+process.on('exit', () => {
+  endTest()
+  rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
+})
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1))
 const copy = copied()
 /** Tests that are killed leave what they had there. */
 const scrap = join(dir, 'tmp')
@@ -105,7 +110,7 @@ async function run({ file, only }: Catcher): Promise<Ran> {
     ['--test', '--test-reporter=tap', timeout, ...pattern, file],
     { cwd: copy, env, detached: true, stdio: ['ignore', 'pipe', 'ignore'] },
   )
-  const end = (): void => {
+  endTest = (): void => {
     try {
       if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
     } catch {
@@ -115,7 +120,7 @@ async function run({ file, only }: Catcher): Promise<Ran> {
   let isLate = false
   const timer = setTimeout(() => {
     isLate = true
-    end()
+    endTest()
   }, limits.fileMs)
   let passed = 0
   let failed: string | undefined
@@ -123,9 +128,10 @@ async function run({ file, only }: Catcher): Promise<Ran> {
     passed += Number(/^# pass (\d+)/.exec(line)?.[1] ?? 0)
     failed ??= /^\s*not ok \d+ - (.*)$/.exec(line)?.[1]
     // The first line is the innermost.
-    if (failed !== undefined) end()
+    if (failed !== undefined) endTest()
   }
   clearTimeout(timer)
+  endTest = () => {}
   if (isLate) return { kind: 'unclear', why: `it did not end in ${limits.fileMs / 1_000} s` }
   if (failed?.endsWith(file))
     return { kind: 'unclear', why: 'the file failed, but none of its tests' }
