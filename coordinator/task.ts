@@ -227,8 +227,9 @@ export class TaskEngine {
   #pump = (): void => {
     const { budget, log } = this.#options
     while (this.phase === 'running' && this.#hasRoom()) {
-      const urgent = this.#urgent.shift()
-      if (urgent) {
+      const urgent = this.#urgent[0]
+      if (urgent && this.#caution.mayTurn()) {
+        this.#urgent.shift()
         this.#take(urgent)
         continue
       }

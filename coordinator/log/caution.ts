@@ -1,7 +1,7 @@
 // A record that kills its process would kill every next one too. The checkpoint remembers where an owner went on; one
 // that ended without getting past that place counts as a strike, unless we are that owner and only lost a flush. From
 // the second on records are taken one by one, each named by a committed checkpoint first; the one in hand at the third
-// strike is set aside unread.
+// strike is set aside unread. Outcomes and timers wait while a record is named: who dies of one must not blame it.
 import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { InputTopic, LogRecord, WriterId } from './port.ts'
 import { INPUT_TOPICS } from './port.ts'
@@ -23,6 +23,8 @@ export type Caution = {
   begin(last: (Said & WriterId) | undefined, next: Next, writer: WriterId): void
   /** Whether a record may be taken in now. False: a flush must be committed first. */
   mayTake(record: LogRecord): boolean
+  /** Whether something else than a record may be taken in now. False: a record comes first, or a flush. */
+  mayTurn(): boolean
   /** The record was in hand when the process died for the third time. */
   isCondemned(record: LogRecord): boolean
   /** A record was taken in, and whether it was the last that waits. */
@@ -45,6 +47,9 @@ export function caution(): Caution {
   let isKnown = false
   let isSilent = true
   let inHand: Place | undefined
+  /** A checkpoint that is committed, or may be, blames a record: in hand or taken in since. */
+  let isBlaming = false
+  let isClearing = false
   let alone = 0
   /** Writers of this process: what one of them left behind killed nobody. */
   const ours = new Set<string>()
@@ -67,13 +72,20 @@ export function caution(): Caution {
       isKnown = false
       isSilent = true
       inHand = undefined
+      isBlaming = last?.suspect !== undefined && !condemned
+      isClearing = false
       alone = 0
     },
     mayTake(record) {
       if (isKnown && (!isAlone() || isAt(inHand, record))) return true
       isSilent = false
+      if (isClearing) return false
       wanted = { topic: record.topic as InputTopic, offset: record.offset }
       return false
+    },
+    mayTurn() {
+      if (isBlaming && !inHand) isClearing = true
+      return !isBlaming
     },
     isCondemned: (record) => isAt(condemned, record),
     taken(record, isLast) {
@@ -85,22 +97,27 @@ export function caution(): Caution {
       isSilent = true
       return isKnown
     },
-    isWaiting: () => wanted !== undefined,
+    isWaiting: () => wanted !== undefined || isClearing,
     said(next) {
       // Who takes no record can die of none.
       if (isSilent) return { began: [], strikes: 0 }
       // Record by record, so that ending at the next one is a strike as well.
       if (isAlone() || !began) began = { ...next }
       const from = began
+      const suspect = isAlone() ? wanted : undefined
+      // From now on: the flush may be committed behind our back.
+      isBlaming ||= suspect !== undefined
       return {
         began: INPUT_TOPICS.map((topic) => ({ ...inputOffset, topic, next: from[topic] })),
         strikes,
-        ...(wanted && isAlone() ? { suspect: at(wanted) } : {}),
+        ...(suspect ? { suspect: at(suspect) } : {}),
       }
     },
     committed({ began: since, suspect }) {
       isKnown = since.length > 0
       inHand = placeOf(suspect)
+      isBlaming = inHand !== undefined
+      isClearing = false
       wanted = undefined
     },
   }

@@ -269,6 +269,17 @@ const protocol: readonly Mutant[] = [
     tests: [hanging('behind an idle owner')],
   },
   {
+    name: 'blame a record for what an outcome did',
+    edits: [
+      {
+        file: 'coordinator/log/caution.ts',
+        find: 'return !isBlaming',
+        replace: 'return true',
+      },
+    ],
+    tests: [{ file: 'test/sim/deadly-outcome.test.ts' }],
+  },
+  {
     name: 'leave out the partition',
     edits: [
       {

@@ -216,9 +216,9 @@ export function openWorld(options: WorldOptions): World {
     after,
     async run(untilMs, isOver) {
       let askAtMs = nowMs
-      while (queue.length > 0) {
-        const next = queue.pop()
-        if (!next || next.atMs > untilMs) return false
+      for (let next = queue.at(-1); next; next = queue.at(-1)) {
+        if (next.atMs > untilMs) return false
+        queue.pop()
         nowMs = next.atMs
         next.run()
         // Everything that the event set off inside this turn happens before the next event.
