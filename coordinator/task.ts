@@ -8,6 +8,7 @@ import type { Task } from './core/state.ts'
 import { changesOf, emptyTask } from './core/state.ts'
 import type { Batch } from './log/batch.ts'
 import { addOutput, addRecord, emptyBatch, flushRecords, hasRoom } from './log/batch.ts'
+import { breath } from './log/breath.ts'
 import { caution } from './log/caution.ts'
 import { pause } from './log/clock.ts'
 import type { Deadlines } from './log/deadlines.ts'
@@ -49,6 +50,7 @@ export class TaskEngine {
   #events = 0
   #calls: TaskCalls
   #caution = caution()
+  #breath: ReturnType<typeof breath>
   #flushing: Promise<void> | undefined
   #pacer: Pacer
   #timers: ReturnType<typeof timers>
@@ -62,6 +64,7 @@ export class TaskEngine {
     this.#options = options
     this.task = options.task
     this.#inbox = inbox(options.limits)
+    this.#breath = breath(options, () => this.#pump())
     this.#timers = timers(options.clock, (due) => this.#fire(due))
     this.#deadlines = deadlines({
       clock: options.clock,
@@ -226,6 +229,7 @@ export class TaskEngine {
 
   #pump = (): void => {
     const { budget, log } = this.#options
+    let taken = 0
     while (this.phase === 'running' && this.#hasRoom()) {
       const urgent = this.#urgent[0]
       if (urgent && this.#caution.mayTurn()) {
@@ -238,6 +242,8 @@ export class TaskEngine {
         budget.waiting.add(this.#pump)
         break
       }
+      if (!this.#breath.lasts(taken)) break
+      taken += 1
       const record = this.#inbox.peek()
       if (record) {
         if (!this.#caution.mayTake(record)) break

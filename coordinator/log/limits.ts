@@ -14,6 +14,8 @@ export const limits = {
   flushPatienceMs: 100,
   /** Transactions per second of a process, over all tasks. */
   transactionsPerSecondMax: 80,
+  /** Input records a task takes in one turn of the event loop: with thousands at once everything else would wait. */
+  inputsPerTurnMax: 16,
   /** Input records a task holds before it pauses its inputs, and where it goes on. */
   inputRecordsMax: 2_000,
   inputRecordsLow: 500,

@@ -129,6 +129,7 @@ export function openWorld(options: WorldOptions): World {
     const bounds = {
       ...limits,
       flushRecordsMax: 12,
+      inputsPerTurnMax: 3,
       inputRecordsMax: 20,
       inputRecordsLow: 5,
       callsInFlightMax: 40,
