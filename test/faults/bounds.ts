@@ -38,8 +38,9 @@ export function steadyBoundsFor(lengthMs: number, imagesPerSecond: number): Boun
       ofLog: {
         lagRecords: imagesPerSecond * 5,
         openKeys: 100,
-        // Up to ten seconds of changes more that wait for compaction, 1.2 kB an image; and every plate's summary.
-        stateBytes: imagesPerSecond * 12_000 + images * 20,
+        // Up to ten seconds of changes more that wait for compaction, 1.2 kB an image; and every plate's summary, 200
+        // bytes for a dozen images.
+        stateBytes: imagesPerSecond * 12_000 + images * 30,
       },
     },
   }
