@@ -28,6 +28,8 @@ export type Config = {
   readonly stateDigestEvery: number
   /** How long a finished plate is kept before it is retired. */
   readonly retireAfterMs: number
+  /** Owners in a row that may die over one input record before it is set aside. */
+  readonly deathsPerRecordMax: number
 }
 
 const DEFAULT_PIPELINE = new URL('./pipelines/screening.ts', import.meta.url).pathname
@@ -65,6 +67,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     withStandby: number('WELLSPRING_STANDBY', 0, 0) > 0,
     stateDigestEvery: number('WELLSPRING_STATE_DIGEST', 0, 0),
     retireAfterMs: number('WELLSPRING_RETIRE_AFTER_MS', limits.retireAfterMs, 0),
+    deathsPerRecordMax: number('WELLSPRING_DEATHS_PER_RECORD_MAX', limits.deathsPerRecordMax, 2),
   }
   if (wrong.length > 0) throw new Error(`The coordinator cannot start:\n  ${wrong.join('\n  ')}`)
   return config

@@ -68,6 +68,7 @@ async function main(): Promise<void> {
     ...limits,
     callsInFlightMax: config.callsInFlightMax,
     retireAfterMs: config.retireAfterMs,
+    deathsPerRecordMax: config.deathsPerRecordMax,
   }
   const follower = config.withStandby
     ? await openKafkaLog({ ...config, controlAddress: '', logger })

@@ -11,7 +11,6 @@ import { addOutput, addRecord, emptyBatch, flushRecords, hasRoom } from './log/b
 import { breath } from './log/breath.ts'
 import { caution } from './log/caution.ts'
 import { pause } from './log/clock.ts'
-import type { Deadlines } from './log/deadlines.ts'
 import { STALE_MS, deadlines } from './log/deadlines.ts'
 import type { Inbox } from './log/inbox.ts'
 import { inbox } from './log/inbox.ts'
@@ -49,12 +48,12 @@ export class TaskEngine {
   #batch: Batch = emptyBatch()
   #events = 0
   #calls: TaskCalls
-  #caution = caution()
+  #caution: ReturnType<typeof caution>
   #breath: ReturnType<typeof breath>
   #flushing: Promise<void> | undefined
   #pacer: Pacer
   #timers: ReturnType<typeof timers>
-  #deadlines: Deadlines
+  #deadlines: ReturnType<typeof deadlines>
   /** When the last deadlines were allowed to take effect. */
   #openedMs = 0
   #confirmed: { afterMs: number; resolve: () => void } | undefined
@@ -64,6 +63,7 @@ export class TaskEngine {
     this.#options = options
     this.task = options.task
     this.#inbox = inbox(options.limits)
+    this.#caution = caution(options.limits.deathsPerRecordMax)
     this.#breath = breath(options, () => this.#pump())
     this.#timers = timers(options.clock, (due) => this.#fire(due))
     this.#deadlines = deadlines({

@@ -1,13 +1,11 @@
 // A record that kills its process would kill every next one too. The checkpoint remembers where an owner went on; one
 // that ended without getting past that place counts as a strike, unless we are that owner and only lost a flush. From
-// the second on records are taken one by one, each named by a committed checkpoint first; the one in hand at the third
-// strike is set aside unread. Outcomes and timers wait while a record is named: who dies of one must not blame it.
+// the last but one on records are taken one by one, each named by a committed checkpoint first; the one in hand at the
+// last strike is set aside unread. Outcomes and timers wait while a record is named: who dies of one must not blame it.
 import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { InputTopic, LogRecord, WriterId } from './port.ts'
 import { INPUT_TOPICS } from './port.ts'
 
-const STRIKES_ALONE = 2
-const STRIKES_OUT = 3
 /** Records taken one by one; then whatever was in hand at the last death is behind us. */
 const ALONE_RECORDS_MAX = 450
 
@@ -25,7 +23,7 @@ export type Caution = {
   mayTake(record: LogRecord): boolean
   /** Whether something else than a record may be taken in now. False: a record comes first, or a flush. */
   mayTurn(): boolean
-  /** The record was in hand when the process died for the third time. */
+  /** The record was in hand when the process died once too often. */
   isCondemned(record: LogRecord): boolean
   /** A record was taken in, and whether it was the last that waits. */
   taken(record: LogRecord, isLast: boolean): void
@@ -38,7 +36,8 @@ export type Caution = {
   committed(said: Said): void
 }
 
-export function caution(): Caution {
+/** A record is set aside at the strikesMax-th. */
+export function caution(strikesMax: number): Caution {
   let began: Next | undefined
   let strikes = 0
   let condemned: Place | undefined
@@ -55,7 +54,7 @@ export function caution(): Caution {
   const ours = new Set<string>()
   const named = ({ producerId, epoch }: WriterId): string => `${producerId}/${epoch}`
 
-  const isAlone = (): boolean => strikes >= STRIKES_ALONE
+  const isAlone = (): boolean => strikes >= strikesMax - 1
 
   return {
     begin(last, next, writer) {
@@ -66,7 +65,7 @@ export function caution(): Caution {
       if (!isOurs) ours.clear()
       ours.add(named(writer))
       strikes = before.size === 0 ? 0 : isStuck ? (last?.strikes ?? 0) + strike : strike
-      condemned = strikes >= STRIKES_OUT ? placeOf(last?.suspect) : undefined
+      condemned = strikes >= strikesMax ? placeOf(last?.suspect) : undefined
       began = { ...next }
       wanted = undefined
       isKnown = false

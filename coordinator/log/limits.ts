@@ -27,6 +27,8 @@ export const limits = {
   statusEveryMs: 1_000,
   /** Status records per flush. */
   statusPerFlushMax: 100,
+  /** Owners in a row that may die over one record before it is set aside. */
+  deathsPerRecordMax: 3,
   /** First and longest pause between tries to take a task over. */
   takeOverPauseMinMs: 20,
   takeOverPauseMaxMs: 2_000,

@@ -127,6 +127,8 @@ export async function run(options: RunOptions): Promise<RunResult> {
       env: {
         KAFKA_BROKERS: cluster.proxied.join(','),
         WELLSPRING_STATE_DIGEST: String(options.digestEvery),
+        // Who kills on purpose every few seconds would have good records set aside: test/e2e/deadly.test.ts has that.
+        WELLSPRING_DEATHS_PER_RECORD_MAX: '20',
         WELLSPRING_TOPIC_PREFIX: topicPrefix,
         WELLSPRING_APPLICATION: id,
         WELLSPRING_TASKS: String(tasks),

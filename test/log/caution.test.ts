@@ -23,7 +23,7 @@ function recordAt(offset: number): LogRecord {
  * deadly one, unless that is set aside. Returns how it ended and how many flushes it took.
  */
 function live(committed: Committed, deadly: number, end = 20, perFlush = 8) {
-  const own = caution()
+  const own = caution(3)
   const writer = nextWriter()
   own.begin(committed.said, { 'images.v1': committed.next, 'commands.v1': commands }, writer)
   let { next } = committed
@@ -92,7 +92,7 @@ test('records are taken one by one only while somebody may have died of one', ()
 })
 
 test('an owner that lost flush after flush, and lives, finds no record guilty', () => {
-  const own = caution()
+  const own = caution(3)
   const next = { 'images.v1': 3, 'commands.v1': commands }
   let said: (Said & Writer) | undefined
   for (let lost = 0; lost < 5; lost += 1) {
@@ -109,7 +109,7 @@ test('an owner that lost flush after flush, and lives, finds no record guilty', 
 })
 
 test('state of before this was known begins anew', () => {
-  const own = caution()
+  const own = caution(3)
   const last = { began: [], strikes: 0, ...nextWriter() }
   own.begin(last, { 'images.v1': 7, 'commands.v1': commands }, nextWriter())
   assert.equal(own.said({ 'images.v1': 7, 'commands.v1': commands }).strikes, 0)

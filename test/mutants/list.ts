@@ -254,6 +254,17 @@ const protocol: readonly Mutant[] = [
     tests: [worlds],
   },
   {
+    name: 'let an entity go while an event holds it',
+    edits: [
+      {
+        file: 'coordinator/core/decide.ts',
+        find: 'during(task, () => take(cx, event))',
+        replace: 'take(cx, event)',
+      },
+    ],
+    tests: [worlds],
+  },
+  {
     name: 'leave open what a dying broker left open',
     edits: [fences('      await settle(transactions, claiming, { id: writer.id, last })\n', '')],
     tests: [hanging('was aborted left open')],
