@@ -1,5 +1,5 @@
-// npm run faults -- [--seed N] [--minutes M] [--coordinators 3] [--brokers 1|3] [--no-broker-kills]: real processes under faults drawn from the seed.
-// Exit code 1 on any complaint; the seed replays the schedule.
+// npm run faults -- [--seed N] [--minutes M] [--coordinators 3] [--brokers 1|3] …: real processes under faults drawn
+// from the seed. Exit code 1 on any complaint; the seed replays the schedule.
 import { parseArgs } from 'node:util'
 import { boundsFor } from './bounds.ts'
 import { invariants } from './checks/all.ts'
@@ -11,7 +11,6 @@ import { run } from './run.ts'
 import { pointsLeftOut, schedule } from './schedule.ts'
 
 const SAMPLE_EVERY_MS = 3_000
-const SESSION_TIMEOUT_MS = 6_000
 /** Whoever writes or judges a digest passes over the whole state: at every flush only short runs bear that. */
 const EVERY_DIGEST_MINUTES_MAX = 3
 const LONG_RUN_DIGEST_EVERY = 50
@@ -24,6 +23,7 @@ const { values } = parseArgs({
     brokers: { type: 'string', default: '1' },
     tasks: { type: 'string', default: '6' },
     rate: { type: 'string', default: '32' },
+    'session-timeout-ms': { type: 'string', default: '6000' },
     'no-broker-kills': { type: 'boolean', default: false },
     pipeline: { type: 'string', default: 'echo-levels.ts' },
   },
@@ -36,6 +36,7 @@ const seed = Number(values.seed ?? Math.floor(Math.random() * 1_000_000))
 const minutes = Number(values.minutes)
 const coordinators = Number(values.coordinators)
 const brokers = Number(values.brokers)
+const sessionTimeoutMs = Number(values['session-timeout-ms'])
 console.log(`seed ${seed}: ${minutes} min, ${coordinators} coordinators, brokers ${brokers}`)
 const result = await run({
   seed,
@@ -45,7 +46,7 @@ const result = await run({
   pipeline: values.pipeline,
   tasks: Number(values.tasks),
   imagesPerSecond: Number(values.rate),
-  sessionTimeoutMs: SESSION_TIMEOUT_MS,
+  sessionTimeoutMs,
   sampleEveryMs: SAMPLE_EVERY_MS,
   bounds: boundsFor(Number(values.rate)),
   judged: values.pipeline === 'echo-chain.ts' ? echoChain : echoLevels,
@@ -54,7 +55,7 @@ const result = await run({
     minutes,
     coordinators,
     brokers,
-    sessionTimeoutMs: SESSION_TIMEOUT_MS,
+    sessionTimeoutMs,
     withBrokerKills: !values['no-broker-kills'],
   }),
   digestEvery: minutes <= EVERY_DIGEST_MINUTES_MAX ? 1 : LONG_RUN_DIGEST_EVERY,
@@ -89,11 +90,9 @@ function print({ injected, hits, report, complaints, restMs, ...rest }: RunResul
   console.log(complaints.length === 0 ? 'no complaint' : `${complaints.length} complaints`)
   for (const complaint of complaints.slice(0, 40)) console.log(`  ${complaint}`)
   if (complaints.length > 0) {
-    const { 'no-broker-kills': spared } = values
-    const asked = Object.entries({ minutes, coordinators, brokers }).map(
-      ([name, value]) => `--${name} ${value}`,
+    const asked = Object.entries({ ...values, seed }).flatMap(([name, value]) =>
+      value === false ? [] : value === true ? [`--${name}`] : [`--${name} ${value}`],
     )
-    if (spared) asked.push('--no-broker-kills')
-    console.log(`again: npm run faults -- --seed ${seed} ${asked.join(' ')}`)
+    console.log(`again: npm run faults -- ${asked.join(' ')}`)
   }
 }
