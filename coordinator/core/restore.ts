@@ -2,7 +2,7 @@
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { isAdopting } from './adopt.ts'
 import type { Context, Place } from './context.ts'
-import { imageName, placeOf } from './context.ts'
+import { groupOf, imageName, placeOf } from './context.ts'
 import type { Effect } from './event.ts'
 import { restart } from './follow.ts'
 import { arm } from './levels.ts'
@@ -34,6 +34,12 @@ function takeUpPlate(cx: Context, key: string): void {
 }
 
 function takeUpGroup(cx: Context, key: string): void {
+  const group = groupOf(cx.task, key)
+  // Its last owner's clock was ahead: what never comes would be waited for until then.
+  if (group && group.lastArrivalMs > cx.now) {
+    group.lastArrivalMs = cx.now
+    placeOf(cx.task, key)?.touch()
+  }
   takeUp(cx, placeOf(cx.task, key))
   arm(cx, key)
 }
@@ -47,7 +53,10 @@ function takeUp(cx: Context, place: Place | undefined): void {
     const run = place.runs.find((one) => one.step === step.index)
     if (run?.state === RunState.RUNNING && !goOn(cx, place, step)) restart(cx, place)
     if (run?.state !== RunState.BACKOFF) continue
-    const atMs = run.dueMs > cx.now ? run.dueMs : cx.now + Math.floor(cx.dice() * RESTORE_JITTER_MS)
+    // The same clock: so long a wait was meant.
+    const aheadMs = Math.max(0, (run.attempts.at(-1)?.endedMs ?? 0) - cx.now)
+    const dueMs = run.dueMs - aheadMs
+    const atMs = dueMs > cx.now ? dueMs : cx.now + Math.floor(cx.dice() * RESTORE_JITTER_MS)
     run.dueMs = atMs
     cx.effects.push({ kind: 'timer', entity: place.key, atMs, completeness: false })
   }

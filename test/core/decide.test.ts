@@ -11,6 +11,7 @@ import { DEADLINE_MS, IMAGES, PLATE, QUORUM_MS, story } from './plate.ts'
 
 const levels = loadPipeline(levelsSpec)
 const once = loadPipeline(onceSpec)
+const HOUR_MS = 3_600_000
 const well = `${PLATE}/A01/t0`
 
 /** "echo-site s1#1" for results below the plate. */
@@ -270,6 +271,30 @@ test('a call that is asked for again by a take-over changes no state, however ma
   plate.takeOver()
   assert.equal(plate.calls.length, IMAGES.length)
   assert.equal(changesOf(plate.task()).records, 0)
+})
+
+test('what an owner whose clock was an hour ahead wrote down is waited for as long as was meant', () => {
+  const plate = story(levels)
+  plate.plan(1)
+  plate.later(HOUR_MS)
+  plate.announce(IMAGES.slice(0, 2))
+  const [failing, other] = plate.calls
+  assert.ok(failing && other)
+  plate.fail(failing, { class: ErrorClass.RETRYABLE, reason: 'AGAIN' })
+  plate.later(-HOUR_MS)
+  plate.takeOver()
+  plate.answerAll()
+  plate.later(5_000)
+  plate.fire()
+  assert.equal(plate.calls.length, 1, 'its back-off has passed')
+  plate.answerAll()
+  plate.later(DEADLINE_MS)
+  plate.fire()
+  plate.answerAll()
+  assert.deepEqual(
+    plate.closes().map(({ entity }) => entity.slice(PLATE.length)),
+    ['/A01/t0/s1', '/A01/t0', ''],
+  )
 })
 
 test('what must not run twice waits for its intent, and after a take-over only attaches', () => {

@@ -66,6 +66,7 @@ export type WorldOptions = {
 
 /** UTC ms at which every world begins. */
 export const EPOCH_MS = 1_700_000_000_000
+const HOUR_MS = 3_600_000
 const REQUEST_TIMEOUT_MS = 400
 const DELIVER_EVERY_MS = 50
 const HEARTBEAT_EVERY_MS = 300
@@ -104,8 +105,10 @@ export function openWorld(options: WorldOptions): World {
     named += 1
     const name = `c${named}`
     const life = { isAlive: true, stoppedUntilMs: 0 }
+    // In every fifth world clocks are wrong by an hour, either way.
+    const skewMs = seed % 5 === 0 ? (Math.floor(dice() * 3) - 1) * HOUR_MS : 0
     const clock: Clock = {
-      nowMs: () => EPOCH_MS + Math.floor(nowMs),
+      nowMs: () => EPOCH_MS + skewMs + Math.floor(nowMs),
       monotonicMs: () => nowMs,
       after(delayMs, run) {
         let isOn = true
