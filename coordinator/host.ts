@@ -1,10 +1,11 @@
 // The tasks of a process: which it has, by the group's word, and what they share.
+import { openBreath } from './log/breath.ts'
 import { newBudget } from './log/limits.ts'
 import type { GroupListener, InputTopic, LogRecord, Positions } from './log/port.ts'
 import type { TaskOptions } from './task-options.ts'
 import { TaskEngine } from './task.ts'
 
-export type HostOptions = Omit<TaskOptions, 'task' | 'budget'>
+export type HostOptions = Omit<TaskOptions, 'task' | 'budget' | 'breath'>
 
 export type Host = GroupListener & {
   /** Tasks that run here, in order. */
@@ -19,6 +20,7 @@ export function host(options: HostOptions): Host {
   /** Moved away, their last flush still under way. */
   const leaving = new Map<number, TaskEngine>()
   const budget = newBudget(options.limits)
+  const breath = openBreath(options)
   let isClosing = false
 
   function drop(task: number, engine: TaskEngine): void {
@@ -39,7 +41,7 @@ export function host(options: HostOptions): Host {
         const engine = engines.get(task)
         if (!engine) {
           void leaving.get(task)?.leave()?.close()
-          const made = new TaskEngine({ ...options, budget, task })
+          const made = new TaskEngine({ ...options, budget, breath, task })
           engines.set(task, made)
           made.start()
         } else if (kept.has(task)) {

@@ -1,6 +1,7 @@
 // What a task needs of the world.
 import type { Caller } from './calls/port.ts'
 import type { Pipeline } from './core/pipeline.ts'
+import type { Breath } from './log/breath.ts'
 import type { Clock } from './log/clock.ts'
 import type { Budget, Limits } from './log/limits.ts'
 import type { Log } from './log/port.ts'
@@ -19,6 +20,7 @@ export type TaskOptions = {
   readonly random: () => number
   readonly limits: Limits
   readonly budget: Budget
+  readonly breath: Breath
   readonly logger: Logger
   /** Log the state's hash with every n-th flush (T3); default 0: never. */
   readonly stateDigestEvery?: number

@@ -8,7 +8,6 @@ import type { Task } from './core/state.ts'
 import { changesOf, emptyTask } from './core/state.ts'
 import type { Batch } from './log/batch.ts'
 import { addOutput, addRecord, emptyBatch, flushRecords, hasRoom } from './log/batch.ts'
-import { breath } from './log/breath.ts'
 import { caution } from './log/caution.ts'
 import { pause } from './log/clock.ts'
 import { STALE_MS, deadlines } from './log/deadlines.ts'
@@ -49,7 +48,6 @@ export class TaskEngine {
   #events = 0
   #calls: TaskCalls
   #caution: ReturnType<typeof caution>
-  #breath: ReturnType<typeof breath>
   #flushing: Promise<void> | undefined
   #pacer: Pacer
   #timers: ReturnType<typeof timers>
@@ -64,7 +62,6 @@ export class TaskEngine {
     this.task = options.task
     this.#inbox = inbox(options.limits)
     this.#caution = caution(options.limits.deathsPerRecordMax)
-    this.#breath = breath(options, () => this.#pump())
     this.#timers = timers(options.clock, (due) => this.#fire(due))
     this.#deadlines = deadlines({
       clock: options.clock,
@@ -228,8 +225,7 @@ export class TaskEngine {
   }
 
   #pump = (): void => {
-    const { budget, log } = this.#options
-    let taken = 0
+    const { breath, budget, log } = this.#options
     while (this.phase === 'running' && this.#hasRoom()) {
       const urgent = this.#urgent[0]
       if (urgent && this.#caution.mayTurn()) {
@@ -242,8 +238,7 @@ export class TaskEngine {
         budget.waiting.add(this.#pump)
         break
       }
-      if (!this.#breath.lasts(taken)) break
-      taken += 1
+      if (!breath.lasts(this.#pump)) break
       const record = this.#inbox.peek()
       if (record) {
         if (!this.#caution.mayTake(record)) break

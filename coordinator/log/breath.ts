@@ -1,27 +1,44 @@
-// A task that has thousands of inputs takes some in each turn of the event loop: taken in one go, by eight tasks one
-// after the other, they kept heartbeats, outcomes and every timer waiting for a second.
+// A process that has thousands of inputs takes some in each turn of the event loop, its tasks by turns: taken in one go
+// they kept heartbeats, outcomes and every timer waiting for a second.
 import type { Clock } from './clock.ts'
 import type { Limits } from './limits.ts'
 
-type Breath = {
-  /** Whether one more input may be taken in after so many in this turn. False: `goOn` is called in another one. */
-  lasts(taken: number): boolean
+export type Breath = {
+  /** Whether one more input may be taken in in this turn. False: `goOn` is called in a later one. */
+  lasts(goOn: () => void): boolean
 }
 
-export function breath(
-  { clock, limits }: { readonly clock: Clock; readonly limits: Limits },
-  goOn: () => void,
-): Breath {
-  let isLater = false
-  return {
-    lasts(taken) {
-      if (taken < limits.inputsPerTurnMax) return true
-      if (isLater) return false
-      isLater = true
-      clock.after(0, () => {
-        isLater = false
+type Options = { readonly clock: Clock; readonly limits: Pick<Limits, 'inputsPerTurnMax'> }
+
+export function openBreath({ clock, limits }: Options): Breath {
+  const waiting = new Set<() => void>()
+  let taken = 0
+  let isDue = false
+
+  function nextTurn(): void {
+    if (isDue) return
+    isDue = true
+    clock.after(0, () => {
+      isDue = false
+      taken = 0
+      // Who is not done is added again, behind the others.
+      for (const goOn of waiting) {
+        if (taken >= limits.inputsPerTurnMax) break
+        waiting.delete(goOn)
         goOn()
-      })
+      }
+      if (waiting.size > 0) nextTurn()
+    })
+  }
+
+  return {
+    lasts(goOn) {
+      nextTurn()
+      if (taken < limits.inputsPerTurnMax) {
+        taken += 1
+        return true
+      }
+      waiting.add(goOn)
       return false
     },
   }

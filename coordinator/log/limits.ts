@@ -14,7 +14,7 @@ export const limits = {
   flushPatienceMs: 100,
   /** Transactions per second of a process, over all tasks. */
   transactionsPerSecondMax: 80,
-  /** Input records a task takes in one turn of the event loop: with thousands at once everything else would wait. */
+  /** Input records that the tasks of a process take in one turn of the event loop. */
   inputsPerTurnMax: 16,
   /** Input records a task holds before it pauses its inputs, and where it goes on. */
   inputRecordsMax: 2_000,
@@ -38,8 +38,8 @@ export const limits = {
 
 export type Limits = { readonly [K in keyof typeof limits]: number }
 
-/** However they are spread over services, calls under way are at most so many times the limit: 3 kB each. */
-const CALLS_OVER_LIMIT_MAX = 10
+/** However they are spread over services, calls under way are at most so many times the limit; each costs some 25 kB. */
+const CALLS_OVER_LIMIT_MAX = 5
 
 /** What the tasks of a process share. */
 export type Budget = {

@@ -1,11 +1,10 @@
-// A task with many inputs lets others have their turn.
+// Many inputs are taken in by turns of the event loop, and tasks take turns too.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { breath } from '../../coordinator/log/breath.ts'
+import { openBreath } from '../../coordinator/log/breath.ts'
 import type { Clock } from '../../coordinator/log/clock.ts'
-import { limits } from '../../coordinator/log/limits.ts'
 
-test('after so many inputs the rest is taken in another turn, which is asked for once', () => {
+test('each turn takes so many inputs, of one task after the other', () => {
   const turns: (() => void)[] = []
   const clock: Clock = {
     nowMs: () => 0,
@@ -15,17 +14,25 @@ test('after so many inputs the rest is taken in another turn, which is asked for
       return () => {}
     },
   }
-  let waiting = 40
-  const perTurn: number[] = []
-  const own = breath({ clock, limits: { ...limits, inputsPerTurnMax: 16 } }, take)
-  function take(): void {
-    let taken = 0
-    for (; waiting > 0 && own.lasts(taken); taken += 1) waiting -= 1
-    perTurn.push(taken)
+  const breath = openBreath({ clock, limits: { inputsPerTurnMax: 16 } })
+  const seen: string[] = []
+  const task = (name: string, inputs: number) => {
+    let left = inputs
+    const take = (): void => {
+      let taken = 0
+      while (left > 0 && breath.lasts(take)) {
+        left -= 1
+        taken += 1
+      }
+      if (taken > 0) seen.push(`${name}${taken}`)
+    }
+    return take
   }
-  take()
-  own.lasts(16)
-  assert.equal(turns.length, 1)
-  for (let next = turns.shift(); next; next = turns.shift()) next()
-  assert.deepEqual(perTurn, [16, 16, 8])
+  for (const take of [task('a', 40), task('b', 20), task('c', 2)]) take()
+  for (let next = turns.shift(); next; next = turns.shift()) {
+    assert.equal(turns.length, 0, 'one turn at a time')
+    seen.push('|')
+    next()
+  }
+  assert.equal(seen.join(' '), 'a16 | a16 | b16 | c2 a8 b4 |')
 })

@@ -21,7 +21,7 @@ test('where there is one service its calls fill the budget', () => {
 test('calls that pile up before one service leave half of the budget to the others', () => {
   const budget = ofTen()
   take(budget, 'other', 4)
-  take(budget, 'hung', 60)
+  take(budget, 'hung', 40)
   assert.equal(isFull(budget), false)
   take(budget, 'other', 1)
   assert.equal(isFull(budget), true)
@@ -30,7 +30,7 @@ test('calls that pile up before one service leave half of the budget to the othe
 test('however they are spread, there is an end to it', () => {
   const budget = ofTen()
   take(budget, 'other', 1)
-  take(budget, 'hung', 99)
+  take(budget, 'hung', 49)
   assert.equal(isFull(budget), true)
 })
 
