@@ -15,7 +15,7 @@ export const limits = {
   /** Transactions per second of a process, over all tasks. */
   transactionsPerSecondMax: 80,
   /** Input records that the tasks of a process take in one turn of the event loop. */
-  inputsPerTurnMax: 16,
+  inputsPerTurnMax: 100,
   /** Input records a task holds before it pauses its inputs, and where it goes on. */
   inputRecordsMax: 2_000,
   inputRecordsLow: 500,
