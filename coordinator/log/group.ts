@@ -13,7 +13,7 @@ import type { Watchdog } from './watchdog.ts'
 import { startWatchdog } from './watchdog.ts'
 
 const limits = {
-  heartbeatMs: 1_000,
+  heartbeatMs: 300,
   fetchWaitMs: 250,
   partitionBytesMax: 256 * 1024,
   rebalanceMinMs: 10_000,
