@@ -105,8 +105,9 @@ export function openWorld(options: WorldOptions): World {
     named += 1
     const name = `c${named}`
     const life = { isAlive: true, stoppedUntilMs: 0 }
-    // In every fifth world clocks are wrong by an hour, either way.
-    const skewMs = seed % 5 === 0 ? (Math.floor(dice() * 3) - 1) * HOUR_MS : 0
+    // In every fifth world clocks are wrong by an hour, either way: not where plates are retired, an hour late then.
+    const isSkewed = seed % 5 === 0 && retireAfterMs === Infinity
+    const skewMs = isSkewed ? (Math.floor(dice() * 3) - 1) * HOUR_MS : 0
     const clock: Clock = {
       nowMs: () => EPOCH_MS + skewMs + Math.floor(nowMs),
       monotonicMs: () => nowMs,
