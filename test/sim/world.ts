@@ -139,7 +139,7 @@ export function openWorld(options: WorldOptions): World {
       callsInFlightMax: 40,
       retireAfterMs,
       recordsPerEvent: 2,
-      decodedEntitiesMax: seed % 4 === 0 ? 128 : 1,
+      decodedEntitiesMax: seed % 4 === 0 ? 128 : 0,
     }
     // Half of the worlds have standbys: what they read must be what a take-over from the start reads (T3).
     const standby =
