@@ -2,7 +2,7 @@
 // flush is bounded. The wells that are still to be taken up stand at the end of PlateState.seen.
 import type { PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Context } from './context.ts'
-import { parseEntity, plateOf } from './ids.ts'
+import { plateOf, wellOf } from './ids.ts'
 import { arm, settle } from './levels.ts'
 import { standings } from './members.ts'
 import { ADOPTING_VERSION, Member, changesOf } from './state.ts'
@@ -54,7 +54,7 @@ function adoptWell(cx: Context, wellKey: string): number {
   const shape = cx.task.shape(plateOf(wellKey))
   const well = cx.task.wells.get(wellKey)
   if (!shape || !well) return 0
-  const { well: name = '' } = parseEntity(wellKey)
+  const name = wellOf(wellKey)
   well.members = standings(shape, wellKey, well)
   cx.task.wells.touch(wellKey, well)
   const sites = well.seen.filter((site) => shape.sites(name).includes(site))

@@ -9,7 +9,7 @@ import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { CallContextSchema } from '#proto/wellspring/step/v1/call_pb.ts'
 import type { Place } from './context.ts'
 import { imageName, imagePlace, placeOf } from './context.ts'
-import { parseEntity, plateOf, sha256 } from './ids.ts'
+import { parseEntity, plateOf, sha256, wellOf } from './ids.ts'
 import { imageOf, membersOf } from './life.ts'
 import { closeCount, holesOf, isImageDone } from './members.ts'
 import type { Source, Step } from './pipeline.ts'
@@ -87,7 +87,7 @@ function valueOf(scope: Scope, source: Source): unknown {
     case 'output':
       return outputOf(scope, source.step, source.field)
     case 'plan': {
-      const well = parseEntity(place.key).well
+      const well = wellOf(place.key)
       return task.shape(plateOf(place.key))?.plan.wells.find((one) => one.well === well)?.role
     }
     case 'close':

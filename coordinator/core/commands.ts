@@ -11,7 +11,7 @@ import type { Context, Place } from './context.ts'
 import { imageName, placeOf, plateStateOf } from './context.ts'
 import type { Event } from './event.ts'
 import { afterRun, change, countImage } from './follow.ts'
-import { isEntityKey, levelOf, parseEntity, plateOf } from './ids.ts'
+import { isEntityKey, levelOf, plateOf, wellOf } from './ids.ts'
 import { dueOf } from './due.ts'
 import { arm, expire, settle } from './levels.ts'
 import { standing } from './members.ts'
@@ -105,7 +105,7 @@ function redriveSite(cx: Context, key: string, step: string): void {
 }
 
 function redriveWell(cx: Context, key: string, step: string): void {
-  const { well = '' } = parseEntity(key)
+  const well = wellOf(key)
   for (const site of cx.task.shape(plateOf(key))?.sites(well) ?? [])
     redriveSite(cx, `${key}/s${site}`, step)
   redriveGroup(cx, key, step)
@@ -167,7 +167,7 @@ export function sweep(cx: Context, key: string): void {
 }
 
 function closeWell(cx: Context, wellKey: string): void {
-  const { well = '' } = parseEntity(wellKey)
+  const well = wellOf(wellKey)
   for (const site of cx.task.shape(plateOf(wellKey))?.sites(well) ?? []) {
     const siteKey = `${wellKey}/s${site}`
     if (dueOf(cx, siteKey).kind !== 'never') expire(cx, siteKey, ClosedBy.OPERATOR)

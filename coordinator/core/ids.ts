@@ -1,7 +1,6 @@
 // Names and keys: entity keys, result keys, effect keys, trace ids. Their derivations are frozen by test vectors
 // (test/core/ids.test.ts): changing one orphans state, results and traces that exist.
 import { hash } from 'node:crypto'
-import { create } from '@bufbuild/protobuf'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { Identity } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
@@ -49,7 +48,8 @@ export function levelOf(key: string): EntityLevel {
 export function parseEntity(key: string): Identity {
   const level = levelOf(key)
   const [experiment = '', plate = '', acquisition = '', well, t, s, z, channel] = key.split('/')
-  const identity = create(IdentitySchema, { experiment, plate, acquisition })
+  // A literal: create() takes as long as all the rest, and this is asked for with every call.
+  const identity: Identity = { $typeName: IdentitySchema.typeName, experiment, plate, acquisition }
   if (level === Level.PLATE) return identity
   identity.well = well ?? ''
   identity.timePoint = numbered(key, 't', t)
@@ -95,6 +95,16 @@ export function parentOf(key: string): string | undefined {
 /** Key of the plate acquisition that an entity belongs to. */
 export function plateOf(key: string): string {
   return firstOf(key, SEGMENTS.plate)
+}
+
+/** What a key says below its plate: <well>/t<time point>[/s<site>[/z<z>/<channel>]]; of a plate nothing. */
+export function belowPlate(key: string): string {
+  return key.slice(plateOf(key).length + 1)
+}
+
+/** Well name of a well, site or image key; of a plate none. */
+export function wellOf(key: string): string {
+  return firstOf(belowPlate(key), 1)
 }
 
 /** Kafka key of everything that belongs to a plate: experiment/plate. */
@@ -190,24 +200,27 @@ export function effectKey(parts: EffectKeyParts): Uint8Array {
 
 /** Trace id, 32 hex digits: any entity finds its trace without an index. revision counts from 1. */
 export function traceId(application: string, entity: string, revision: number): string {
-  return remembered(`trace\n${application}\n${entity}\n${revision}`, 32)
+  const known = traces.get(entity)
+  if (known?.application === application && known.revision === revision) return known.id
+  const id = digest(`trace\n${application}\n${entity}\n${revision}`, 32)
+  if (traces.size >= REMEMBERED_MAX) traces.clear()
+  traces.set(entity, { application, revision, id })
+  return id
 }
 
 /** Span id, 16 hex digits, of a named part of a trace. */
 export function spanId(trace: string, part: string): string {
-  return remembered(`span\n${trace}\n${part}`, 16)
+  if (part !== 'root') return digest(`span\n${trace}\n${part}`, 16)
+  const id = roots.get(trace) ?? digest(`span\n${trace}\nroot`, 16)
+  if (roots.size >= REMEMBERED_MAX) roots.clear()
+  roots.set(trace, id)
+  return id
 }
 
-const REMEMBERED_MAX = 4_096
-const known = new Map<string, string>()
-
-/** An entity's trace and root are named by its calls, its results and its spans: ten times within a moment. */
-function remembered(text: string, hexDigits: number): string {
-  const found = known.get(text) ?? digest(text, hexDigits)
-  if (known.size >= REMEMBERED_MAX) known.clear()
-  known.set(text, found)
-  return found
-}
+// An entity's trace and root are named by its calls, its results and its spans: ten times within a moment.
+const REMEMBERED_MAX = 2_048
+const traces = new Map<string, { application: string; revision: number; id: string }>()
+const roots = new Map<string, string>()
 
 // Text out of crypto: a Buffer each would cost five times as much.
 function digest(text: string, hexDigits: number): string {

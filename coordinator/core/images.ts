@@ -6,11 +6,12 @@ import type { Context } from './context.ts'
 import { imageName, imagePlace, plateStateOf } from './context.ts'
 import type { Event } from './event.ts'
 import { afterRun } from './follow.ts'
-import { entityKey, parentOf, parseEntity, plateOf } from './ids.ts'
+import { belowPlate, entityKey, parentOf, parseEntity, plateOf, wellOf } from './ids.ts'
 import { arm, countMissing, setMember } from './levels.ts'
 import { refuse } from './refuse.ts'
 import { refuseRetired } from './retire.ts'
-import { Member, isRetired } from './state.ts'
+import type { Shape } from './state.ts'
+import { Member, isRetired, memberIndexOf } from './state.ts'
 
 /** Takes an image in once; the same again is counted, another digest under its name is refused. */
 export function onImage(cx: Context, event: Extract<Event, { kind: 'image' }>): void {
@@ -22,7 +23,7 @@ export function onImage(cx: Context, event: Extract<Event, { kind: 'image' }>): 
   const plateKey = plateOf(key)
   if (isRetired(cx.task, key)) return refuseRetired(cx, event, key)
   const shape = cx.task.shape(plateKey)
-  if (shape && !isPlanned(cx, key)) {
+  if (shape && !isPlanned(shape, key)) {
     const message = `the plan of ${plateKey} does not name ${key.slice(plateKey.length + 1)}`
     return refuse(cx, event, { entity: key, reason: 'NOT_IN_PLAN', message })
   }
@@ -58,18 +59,16 @@ export function onImage(cx: Context, event: Extract<Event, { kind: 'image' }>): 
   afterRun(cx, imagePlace(cx.task, siteKey, site, image))
 }
 
-function isPlanned(cx: Context, key: string): boolean {
-  const shape = cx.task.shape(plateOf(key))
-  const { well = '', timePoint = 0, site = 0, z = 0, channel = '' } = parseEntity(key)
-  if (!shape?.memberIndex.has(`${well}/t${timePoint}`)) return false
-  return shape.sites(well).includes(site) && shape.imageSet.has(`z${z}/${channel}`)
+function isPlanned(shape: Shape, key: string): boolean {
+  const siteKey = parentOf(key) ?? ''
+  const isMember = [parentOf(siteKey) ?? '', siteKey].every((one) => memberIndexOf(shape, one) >= 0)
+  return isMember && shape.imageSet.has(key.slice(siteKey.length + 1))
 }
 
 function arrived(cx: Context, keys: { siteKey: string; wellKey: string; plateKey: string }): void {
   const { siteKey, wellKey, plateKey } = keys
   const plate = plateStateOf(cx, plateKey)
   const well = cx.task.wells.open(wellKey)
-  const { site = 0 } = parseEntity(siteKey)
   plate.arrived += 1
   well.arrived += 1
   if (plate.firstArrivalMs === 0) plate.firstArrivalMs = cx.now
@@ -78,7 +77,8 @@ function arrived(cx: Context, keys: { siteKey: string; wellKey: string; plateKey
   cx.task.wells.touch(wellKey, well)
   const shape = cx.task.shape(plateKey)
   if (!shape) {
-    const name = wellKey.slice(plateKey.length + 1)
+    const name = belowPlate(wellKey)
+    const { site = 0 } = parseEntity(siteKey)
     if (!plate.seen.includes(name)) plate.seen.push(name)
     if (!well.seen.includes(site)) well.seen.push(site)
     return
@@ -95,15 +95,12 @@ function awaitAgain(cx: Context, siteKey: string): void {
   const plateKey = plateOf(siteKey)
   const shape = cx.task.shape(plateKey)
   if (!shape) return
-  const { well = '', site = 0 } = parseEntity(siteKey)
   const perSite = shape.images.length
-  const wellIndex = shape.memberIndex.get(wellKey.slice(plateKey.length + 1)) ?? -1
-  if (cx.task.plates.get(plateKey)?.members[wellIndex] === Member.MISSING) {
+  if (cx.task.plates.get(plateKey)?.members[memberIndexOf(shape, wellKey)] === Member.MISSING) {
     // The well's own sites are expected anew, each in its own time.
-    countMissing(cx, plateKey, -shape.sites(well).length * perSite)
+    countMissing(cx, plateKey, -shape.sites(wellOf(wellKey)).length * perSite)
     return
   }
-  const siteIndex = shape.sites(well).indexOf(site)
-  if (cx.task.wells.get(wellKey)?.members[siteIndex] === Member.MISSING)
+  if (cx.task.wells.get(wellKey)?.members[memberIndexOf(shape, siteKey)] === Member.MISSING)
     countMissing(cx, wellKey, -perSite)
 }

@@ -16,13 +16,13 @@ import { worse } from './bands.ts'
 import type { Context, Group, Place } from './context.ts'
 import { groupOf, imageName, placeOf, plateStateOf } from './context.ts'
 import { arrivals, deadlineOf } from './due.ts'
-import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
+import { levelOf, parentOf, plateOf, wellOf } from './ids.ts'
 import { membersOf } from './life.ts'
 import { INPUT_MISSING, closeCount, count, holesOf, standing, standings } from './members.ts'
 import { closedRecord, plateEventRecord } from './records.ts'
 import { advance, isActive, reset, runOf } from './runs.ts'
 import type { Shape } from './state.ts'
-import { Member } from './state.ts'
+import { Member, memberIndexOf } from './state.ts'
 
 /** Closes a site, well or plate if it can be, starts its steps, and tells the level above where it stands. */
 export function settle(cx: Context, key: string): void {
@@ -144,11 +144,8 @@ export function setMember(cx: Context, key: string, status: number): boolean {
   if (parent === undefined || !shape) return false
   const isSite = levelOf(key) === Level.SITE
   const group = isSite ? cx.task.wells.open(parent) : cx.task.plates.open(parent)
-  const { well = '', site = 0, timePoint = 0 } = parseEntity(key)
-  const index = isSite
-    ? shape.sites(well).indexOf(site)
-    : shape.memberIndex.get(`${well}/t${timePoint}`)
-  if (index === undefined || index < 0) return false
+  const index = memberIndexOf(shape, key)
+  if (index < 0) return false
   const ended = status === Member.DONE || status === Member.FAILED
   // A member that ended again (another revision) is news even if its status is the same.
   if (group.members[index] === status && !ended) return false
@@ -219,7 +216,7 @@ function giveUpMembers(
   const isPlate = levelOf(key) === Level.PLATE
   const sites = (name: string): number =>
     isPlate ? shape.sites(name.split('/')[0] ?? '').length : 1
-  const names = isPlate ? shape.members : shape.sites(parseEntity(key).well ?? '').map(String)
+  const names = isPlate ? shape.members : shape.sites(wellOf(key)).map(String)
   const members = Uint8Array.from(standings(shape, key, group))
   let images = 0
   for (const [index, name] of names.entries()) {

@@ -2,7 +2,7 @@
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { ImageState, SiteState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { groupOf, imageIn, imageName } from './context.ts'
-import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
+import { levelOf, parentOf, plateOf, wellOf } from './ids.ts'
 import type { Task } from './state.ts'
 import type { Life } from './timeline.ts'
 import { traceNumber } from './timeline.ts'
@@ -49,14 +49,13 @@ export function imageOf(task: Task, key: string): ImageState | undefined {
 
 /** Keys of the members of a group: planned ones in the plan's order, before the plan those that have state. */
 export function membersOf(task: Task, key: string): string[] {
-  const { well } = parseEntity(key)
   const shape = task.shape(plateOf(key))
   const names = (): readonly (string | number)[] => {
     switch (levelOf(key)) {
       case Level.SITE:
         return shape?.images ?? task.sites.get(key)?.images.map(imageName) ?? []
       case Level.WELL: {
-        const sites = shape ? shape.sites(well ?? '') : (task.wells.get(key)?.seen ?? [])
+        const sites = shape ? shape.sites(wellOf(key)) : (task.wells.get(key)?.seen ?? [])
         return sites.map((site) => `s${site}`)
       }
       case Level.PLATE:

@@ -11,7 +11,7 @@ import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
 import { HoleSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { groupOf, imageName } from './context.ts'
-import { levelOf, parseEntity, plateOf } from './ids.ts'
+import { levelOf, plateOf, wellOf } from './ids.ts'
 import { membersOf } from './life.ts'
 import { Member } from './state.ts'
 import type { Shape, Task } from './state.ts'
@@ -68,7 +68,7 @@ export function closeCount(task: Task, key: string): Counts {
  */
 export function standings(shape: Shape, key: string, group: WellState | PlateState): Uint8Array {
   const isWell = levelOf(key) === Level.WELL
-  const sites = isWell ? shape.sites(parseEntity(key).well ?? '') : []
+  const sites = isWell ? shape.sites(wellOf(key)) : []
   const expected = isWell ? sites.length : shape.members.length
   if (group.members.length === expected) return group.members
   const members = new Uint8Array(expected)

@@ -8,7 +8,7 @@ import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import type { Context } from './context.ts'
 import type { Position } from './event.ts'
-import { parseEntity, plateOf, sha256 } from './ids.ts'
+import { plateOf, sha256, wellOf } from './ids.ts'
 import { objectsOf, ownObjects } from './objects.ts'
 import { refuse } from './refuse.ts'
 import { sameBytes } from './runs.ts'
@@ -66,7 +66,7 @@ export function forget(cx: Context, key: string): void {
 
 /** Returns how many records that takes. */
 function forgetWell(task: Task, wellKey: string): number {
-  const { well: name = '' } = parseEntity(wellKey)
+  const name = wellOf(wellKey)
   const well = task.wells.get(wellKey)
   const planned = task.shape(plateOf(wellKey))?.sites(name) ?? []
   let records = 0

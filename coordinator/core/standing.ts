@@ -6,11 +6,11 @@ import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
 import { ClosedBy, HoleSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { create } from '@bufbuild/protobuf'
 import { groupOf } from './context.ts'
-import { levelOf, parentOf, parseEntity, plateOf } from './ids.ts'
+import { levelOf, parentOf, plateOf } from './ids.ts'
 import { imageOf, membersOf } from './life.ts'
 import { NEVER_ARRIVED, failedHole, standing } from './members.ts'
 import type { Task } from './state.ts'
-import { Member, isRetired } from './state.ts'
+import { Member, isRetired, memberIndexOf } from './state.ts'
 
 export type State =
   | 'WAITING'
@@ -94,12 +94,9 @@ function holeOf(task: Task, key: string): Hole | undefined {
 
 /** Where the level above has noted a site or well to stand (Member). */
 function memberStatus(task: Task, key: string): number {
-  const { well = '', site } = parseEntity(key)
   const shape = task.shape(plateOf(key))
   const parent = parentOf(key) ?? ''
   if (!shape) return Member.NONE
-  if (site !== undefined)
-    return task.wells.get(parent)?.members[shape.sites(well).indexOf(site)] ?? Member.NONE
-  const index = shape.memberIndex.get(key.slice(parent.length + 1)) ?? -1
-  return task.plates.get(parent)?.members[index] ?? Member.NONE
+  const groups = levelOf(key) === Level.SITE ? task.wells : task.plates
+  return groups.get(parent)?.members[memberIndexOf(shape, key)] ?? Member.NONE
 }

@@ -12,7 +12,7 @@ import {
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import { levelOf, plateOf } from './ids.ts'
+import { belowPlate, levelOf, plateOf, wellOf } from './ids.ts'
 import { packedBytes } from './packed.ts'
 import type { Pipeline } from './pipeline.ts'
 
@@ -58,47 +58,41 @@ export type Entities<D extends DescMessage> = {
 
 export function entities<D extends DescMessage>(schema: D, decodedMax: number): Entities<D> {
   const stored = packedBytes()
-  const decoded = new Map<string, MessageShape<D>>()
-  const dirty = new Set<string>()
+  /** Decoded and the same as stored, oldest first. */
+  const clean = new Map<string, MessageShape<D>>()
+  /** Decoded, without bytes until the next take. */
+  const dirty = new Map<string, MessageShape<D>>()
   const gone = new Set<string>()
   let dirtyBytes = 0
   let isHeld = false
 
-  function keep(key: string, entity: MessageShape<D>): void {
-    decoded.delete(key)
-    decoded.set(key, entity)
-    if (!isHeld) evict()
-  }
-
-  /** Oldest first. What is dirty has no bytes yet: it stays, and does not count. */
   function evict(): void {
-    let surplus = decoded.size - dirty.size - decodedMax
-    if (surplus <= 0) return
-    for (const old of decoded.keys()) {
-      if (dirty.has(old)) continue
-      decoded.delete(old)
-      surplus -= 1
-      if (surplus === 0) break
+    if (isHeld || clean.size <= decodedMax) return
+    for (const oldest of clean.keys()) {
+      clean.delete(oldest)
+      if (clean.size <= decodedMax) return
     }
   }
 
   function get(key: string): MessageShape<D> | undefined {
-    const found = decoded.get(key)
+    const found = dirty.get(key) ?? clean.get(key)
     if (found !== undefined) return found
     const bytes = stored.get(key)
     if (bytes === undefined) return undefined
     const entity = fromBinary(schema, bytes)
-    keep(key, entity)
+    clean.set(key, entity)
+    evict()
     return entity
   }
 
   function touch(key: string, entity: MessageShape<D>): void {
-    if (!dirty.has(key)) {
-      dirty.add(key)
-      dirtyBytes += key.length + (stored.get(key)?.byteLength ?? NEW_ENTITY_BYTES)
-    }
+    const known = dirty.get(key)
+    if (known === entity) return
+    dirty.set(key, entity)
+    if (known !== undefined) return
+    dirtyBytes += key.length + (stored.get(key)?.byteLength ?? NEW_ENTITY_BYTES)
+    clean.delete(key)
     gone.delete(key)
-    keep(key, entity)
   }
 
   return {
@@ -113,14 +107,14 @@ export function entities<D extends DescMessage>(schema: D, decodedMax: number): 
     },
     drop(key) {
       stored.delete(key)
-      decoded.delete(key)
+      clean.delete(key)
       dirty.delete(key)
       gone.add(key)
     },
-    has: (key) => stored.has(key) || decoded.has(key),
+    has: (key) => stored.has(key) || dirty.has(key),
     *keys() {
       yield* stored.keys()
-      for (const key of dirty) if (!stored.has(key)) yield key
+      for (const key of dirty.keys()) if (!stored.has(key)) yield key
     },
     size: () => stored.size(),
     hold() {
@@ -133,20 +127,20 @@ export function entities<D extends DescMessage>(schema: D, decodedMax: number): 
     changed: () => ({ records: dirty.size + gone.size, bytes: dirtyBytes }),
     take() {
       const out: Change[] = [...gone].map((key) => [key, null])
-      for (const key of dirty) {
-        const entity = decoded.get(key)
-        if (entity === undefined) throw new Error(`dirty entity "${key}" was evicted`)
+      for (const [key, entity] of dirty) {
         const bytes = compact(toBinary(schema, entity))
         stored.set(key, bytes)
+        clean.set(key, entity)
         out.push([key, bytes])
       }
       dirty.clear()
       gone.clear()
       dirtyBytes = 0
+      evict()
       return out
     },
     load(key, bytes) {
-      decoded.delete(key)
+      clean.delete(key)
       if (bytes === null) stored.delete(key)
       else stored.copy(key, bytes)
     },
@@ -193,6 +187,14 @@ export function shapeOf(plan: PlatePlan): Shape {
     imageSet: new Set(images),
     imagesExpected: sitesExpected * plan.timePoints.length * images.length,
   }
+}
+
+/** Index of a well or site among the members of its plate or well; -1: the plan does not name it. */
+export function memberIndexOf(shape: Shape, key: string): number {
+  const name = belowPlate(key)
+  const site = name.lastIndexOf('/s')
+  if (site < 0) return shape.memberIndex.get(name) ?? -1
+  return shape.sites(wellOf(key)).indexOf(Number(name.slice(site + 2)))
 }
 
 export type Bounds = {

@@ -19,7 +19,7 @@ import { RunState, RunStateSchema } from '#proto/wellspring/journal/v1/state_pb.
 import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
 import { EntityStatusSchema, Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import { worse } from './bands.ts'
-import { hex, parseEntity, plateOf } from './ids.ts'
+import { hex, plateOf, wellOf } from './ids.ts'
 import { membersOf } from './life.ts'
 import { groupOf } from './context.ts'
 import { objectsOf } from './objects.ts'
@@ -54,7 +54,7 @@ export function plateStatus(task: Task, key: string, nowMs: number): EntityStatu
 export function wellStatus(task: Task, key: string, nowMs: number): EntityStatus {
   const well = task.wells.get(key)
   const shape = task.shape(plateOf(key))
-  const sites = shape?.sites(parseEntity(key).well ?? '').length ?? 0
+  const sites = shape?.sites(wellOf(key)).length ?? 0
   return create(EntityStatusSchema, {
     ...groupStatus(task, key, nowMs),
     level: Level.WELL,
@@ -119,7 +119,7 @@ export function wellView(task: Task, key: string, nowMs: number): WellView {
   }
   return create(WellViewSchema, {
     status,
-    well: parseEntity(key).well ?? '',
+    well: wellOf(key),
     worst: verdicts.reduce(worse),
     value: status.objects,
   })
