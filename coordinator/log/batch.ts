@@ -117,7 +117,7 @@ export function outputsDigest(outputs: readonly NewRecord[]): Uint8Array {
     a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1,
   )
   for (const { topic, key, value } of sorted) {
-    digest.update(topic).update('\n').update(key).update('\n')
+    digest.update(`${topic}\n${key}\n`)
     if (value) digest.update(value)
   }
   return digest.digest().subarray(0, 16)

@@ -3,9 +3,8 @@
 import { toBinary } from '@bufbuild/protobuf'
 import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { AnyValue, KeyValue } from '#proto/opentelemetry/proto/common/v1/common_pb.ts'
-import { AnyValueSchema } from '#proto/opentelemetry/proto/common/v1/common_pb.ts'
-import type { Span } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
-import { Span_LinkSchema, StatusSchema } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
+import type { Span, Status } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
+import { Span_LinkSchema } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 
 const VARINT = 0
 const FIXED64 = 1
@@ -51,9 +50,19 @@ function writeSpan(span: Span): void {
   writeNanos(8, span.endTimeUnixNano)
   writeAttributes(9, span.attributes)
   for (const link of span.links) writeBytes(13, toBinary(Span_LinkSchema, link))
-  if (span.status) writeBytes(15, toBinary(StatusSchema, span.status))
+  if (span.status) writeStatus(span.status)
   writeTag(16, FIXED32)
   end = buffer.writeUInt32LE(span.flags, end)
+}
+
+function writeStatus({ message, code }: Status): void {
+  const status = open(15)
+  if (message !== '') writeText(2, message)
+  if (code !== 0) {
+    writeTag(3, VARINT)
+    writeVarint(code)
+  }
+  close(status)
 }
 
 function writeAttributes(field: number, attributes: readonly KeyValue[]): void {
@@ -66,13 +75,30 @@ function writeAttributes(field: number, attributes: readonly KeyValue[]): void {
 }
 
 function writeValue({ value }: AnyValue): void {
-  if (value.case === 'stringValue') {
-    const text = open(2)
-    writeText(1, value.value)
-    close(text)
-  } else {
-    writeBytes(2, toBinary(AnyValueSchema, { $typeName: AnyValueSchema.typeName, value }))
+  const any = open(2)
+  switch (value.case) {
+    case 'stringValue':
+      writeText(1, value.value)
+      break
+    case 'boolValue':
+      writeTag(2, VARINT)
+      writeVarint(value.value ? 1 : 0)
+      break
+    case 'intValue':
+      writeTag(3, VARINT)
+      writeBigVarint(BigInt.asUintN(64, value.value))
+      break
+    case 'doubleValue':
+      writeTag(4, FIXED64)
+      end = buffer.writeDoubleLE(value.value, end)
+      break
+    case 'bytesValue':
+    case 'arrayValue':
+    case 'kvlistValue':
+    case undefined:
+      throw new Error(`attributes() makes no ${value.case}`)
   }
+  close(any)
 }
 
 /** Begins a field of unknown length: one byte is kept for it. */
@@ -129,6 +155,17 @@ function writeVarint(value: number): void {
     rest >>>= 7
   }
   buffer[end++] = rest
+}
+
+function writeBigVarint(value: bigint): void {
+  // As a rule small: a number is written without allocating.
+  if (value <= 0x7fffffffn) return writeVarint(Number(value))
+  let rest = value
+  while (rest > 0x7fn) {
+    buffer[end++] = Number(rest & 0x7fn) | 0x80
+    rest >>= 7n
+  }
+  buffer[end++] = Number(rest)
 }
 
 function ensure(bytes: number): void {

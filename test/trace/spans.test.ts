@@ -3,12 +3,13 @@ import { test } from 'node:test'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { Span } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
+import { StatusSchema } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { CloseSchema, RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { hex, sha256, spanId, traceId } from '../../coordinator/core/ids.ts'
-import { byTrace, exportRequest } from '../../coordinator/trace/build.ts'
+import { attributes, byTrace, exportRequest, failedStatus } from '../../coordinator/trace/build.ts'
 import { encodeTrace } from '../../coordinator/trace/encode.ts'
 import type { Traced } from '../../coordinator/trace/spans.ts'
 import { attemptTraceparent, entitySpans, tracedOf } from '../../coordinator/trace/spans.ts'
@@ -177,6 +178,18 @@ test('traces of every kind have the bytes of the library', () => {
   const kinds = [traced(plateKey), traced(`${plateKey}/B07/t0/s1`), image([failing]), odd, many]
   for (const kind of kinds) assert.equal(digest(entitySpans(kind)).length, 32)
   digest(entitySpans(image([withAttempts(0, 0, 40), withAttempts(1, 200_000, 32)])))
+})
+
+test('attributes and statuses of every kind have the bytes of the library', () => {
+  const [root] = entitySpans(traced(imageKey))
+  assert.ok(root)
+  const numbers = [0, 1, 127, 128, 2 ** 31 - 1, 2 ** 31, 2 ** 40 + 3, Number.MAX_SAFE_INTEGER]
+  const values = [...numbers, ...numbers.map((number) => -number), 0.5, -1e300, true, false]
+  const named = Object.fromEntries(values.map((value, at) => [`value.${at}`, value]))
+  const texts = { short: 'a', long: 'ä'.repeat(200), longer: 'x'.repeat(300) }
+  const status = [undefined, failedStatus(undefined), create(StatusSchema, { message: 'why' })]
+  for (const one of status)
+    digest([{ ...root, attributes: attributes({ ...named, ...texts }), status: one }])
 })
 
 test('a request is divided by trace, each part with its resource', () => {
