@@ -1,5 +1,4 @@
 // Reading by position, without a consumer group: state, offsets, and topics for the console and the tools.
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kafka } from 'kafkajs'
 import { toLogError } from './connection.ts'
 import { clusterOf, earliest, latest, readCommitted, readUncommitted } from './internals.ts'
@@ -7,17 +6,17 @@ import type { Broker, Cluster, FetchedPartition, RawMessage } from './internals.
 import { filterAborted } from './patched.ts'
 import { LogError } from './port.ts'
 import type { InputTopic, LogRecord, Offsets, OutputTopic } from './port.ts'
+import type { Patience } from './retried.ts'
+import { retried } from './retried.ts'
 
 const limits = {
   partitionBytesMax: 1024 * 1024,
   fetchBytesMax: 4 * 1024 * 1024,
   waitMs: 100,
-  retryFirstMs: 50,
-  retryMaxMs: 1_000,
-  retryTotalMs: 20_000,
   /** How long an open transaction may hide what was asked for; longer than any writer's time-out. */
   openTransactionMs: 60_000,
 } as const
+const patience: Patience = { firstMs: 50, maxMs: 1_000, totalMs: 20_000 }
 
 export type TopicName = InputTopic | OutputTopic
 
@@ -198,27 +197,31 @@ class KafkaReader implements Reader {
   }
 
   async #retried<T>(doing: string, work: () => Promise<T>): Promise<T> {
-    const endMs = performance.now() + limits.retryTotalMs
-    for (
-      let waitMs: number = limits.retryFirstMs;
-      ;
-      waitMs = Math.min(waitMs * 2, limits.retryMaxMs)
-    ) {
-      try {
-        if (!this.#cluster.isConnected()) await this.#cluster.connect()
-        return await work()
-      } catch (error) {
-        if ((error as { name?: string }).name === 'KafkaJSOffsetOutOfRange') {
-          throw new LogError('fatal', `${doing}: the offset is outside the log`, { cause: error })
-        }
-        const isLate = performance.now() > endMs
-        if (this.#isClosed || isLate || error instanceof LogError) throw toLogError(error, doing)
-      }
-      await sleep(waitMs)
-      this.#first.clear()
-      await this.#cluster.refreshMetadata().catch(() => {})
+    let tries = 0
+    try {
+      return await retried(
+        async () => {
+          if (tries > 0) {
+            this.#first.clear()
+            await this.#cluster.refreshMetadata().catch(() => {})
+          }
+          tries += 1
+          if (!this.#cluster.isConnected()) await this.#cluster.connect()
+          return await work()
+        },
+        patience,
+        (error) => !this.#isClosed && !isOutOfRange(error) && !(error instanceof LogError),
+      )
+    } catch (error) {
+      if (isOutOfRange(error))
+        throw new LogError('fatal', `${doing}: the offset is outside the log`, { cause: error })
+      throw toLogError(error, doing)
     }
   }
+}
+
+function isOutOfRange(error: unknown): boolean {
+  return (error as { name?: string }).name === 'KafkaJSOffsetOutOfRange'
 }
 
 type Leader = {

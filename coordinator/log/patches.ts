@@ -5,7 +5,6 @@ import { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 import { dirname, join, sep } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type * as kafkajsModule from 'kafkajs'
 import type { Codec } from './codecs.ts'
 import { lz4, snappy, zstd } from './codecs.ts'
@@ -16,6 +15,8 @@ import type { Cursor, Decompress } from './record-decoder.ts'
 import { decodeMessages } from './record-decoder.ts'
 import type { BatchInit, Encoded, RecordInit } from './record-encoder.ts'
 import { DELTA_MAX, encodeBatch, encodeRecord } from './record-encoder.ts'
+import type { Patience } from './retried.ts'
+import { retried } from './retried.ts'
 
 export type Kafkajs = typeof kafkajsModule
 
@@ -45,7 +46,7 @@ export type Claim = { id?: WriterId; connection?: { readonly socket: Socket | nu
 /** Runs around it. */
 export const writerIds = new AsyncLocalStorage<Claim>()
 
-const limits = { busyFirstMs: 1, busyMaxMs: 20, busyTotalMs: 10_000 } as const
+const busy: Patience = { firstMs: 1, maxMs: 20, totalMs: 10_000 }
 
 type Request<Ask, Answer> = (this: Broker, request: Ask) => Promise<Answer>
 
@@ -335,17 +336,10 @@ export const kafkajsRoot = dirname(createRequire(import.meta.url).resolve('kafka
 /** The patched client, the only one this project talks to Kafka with. */
 export const { kafkajs, modules } = loadKafkajs(kafkajsRoot)
 
-async function untilFree<T>(request: () => Promise<T>): Promise<T> {
-  const endMs = performance.now() + limits.busyTotalMs
-  for (let waitMs: number = limits.busyFirstMs; ; waitMs = Math.min(waitMs * 2, limits.busyMaxMs)) {
-    try {
-      return await request()
-    } catch (error) {
-      const busy = (error as { type?: unknown }).type === 'CONCURRENT_TRANSACTIONS'
-      if (!busy || performance.now() > endMs) throw error
-    }
-    await sleep(waitMs)
-  }
+function untilFree<T>(request: () => Promise<T>): Promise<T> {
+  const isBusy = (error: unknown): boolean =>
+    (error as { type?: unknown }).type === 'CONCURRENT_TRANSACTIONS'
+  return retried(request, busy, isBusy)
 }
 
 /** The old socket may say nothing any more: its end would be taken for that of its successor. */

@@ -1,7 +1,6 @@
 // What Kafka knows of transactions and kafkajs does not ask. A broker that dies after it answered "committed" and
 // before it wrote the markers may start again, skip them ("topic … likely deleted") and call the transaction complete:
 // its records stay open, hidden from every reader, until the next transaction of that id decides for them, either way.
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kafka } from 'kafkajs'
 import { toLogError } from './connection.ts'
 import { describeProducers, describeTransaction } from './describe.ts'
@@ -9,9 +8,11 @@ import { clusterOf } from './internals.ts'
 import type { Broker, Cluster } from './internals.ts'
 import { modules } from './patches.ts'
 import type { OutputTopic, WriterId } from './port.ts'
+import type { Patience } from './retried.ts'
+import { retried } from './retried.ts'
 
 /** While a broker that has just started loads what its coordinator knows. */
-const limits = { retryMs: 50, retryTotalMs: 3_000 } as const
+const patience: Patience = { firstMs: 50, maxMs: 50, totalMs: 3_000 }
 
 export type Place = { readonly topic: OutputTopic; readonly partition: number }
 
@@ -41,19 +42,17 @@ export interface Transactions {
  */
 export function openTransactions(kafka: Kafka, topicPrefix: string): Transactions {
   const cluster = clusterOf(kafka)
-  const asked = async <T>(doing: string, work: () => Promise<T>): Promise<T> => {
-    const endMs = performance.now() + limits.retryTotalMs
-    for (;;) {
-      try {
+  const asked = <T>(doing: string, work: () => Promise<T>): Promise<T> =>
+    retried(
+      async () => {
         if (!cluster.isConnected()) await cluster.connect()
-        return await work()
-      } catch (error) {
-        const isPassing = (error as { retriable?: unknown }).retriable === true
-        if (!isPassing || performance.now() > endMs) throw toLogError(error, doing)
-      }
-      await sleep(limits.retryMs)
-    }
-  }
+        return work()
+      },
+      patience,
+      (error) => (error as { retriable?: unknown }).retriable === true,
+    ).catch((error: unknown) => {
+      throw toLogError(error, doing)
+    })
   return {
     lastOf: (id) =>
       asked(`Cannot ask for the last transaction of ${id}`, async () => {
@@ -143,11 +142,8 @@ async function leadersOf(
 }
 
 function byTopic(places: readonly Place[]): [OutputTopic, number[]][] {
-  const topics = new Map<OutputTopic, number[]>()
-  for (const { topic, partition } of places) {
-    const partitions = topics.get(topic)
-    if (partitions) partitions.push(partition)
-    else topics.set(topic, [partition])
-  }
-  return [...topics]
+  return [...Map.groupBy(places, ({ topic }) => topic)].map(([topic, of]) => [
+    topic,
+    of.map(({ partition }) => partition),
+  ])
 }

@@ -3,68 +3,28 @@ import { createHash } from 'node:crypto'
 import { readFileSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { create } from '@bufbuild/protobuf'
-import type { Client } from '@grpc/grpc-js'
 import { status } from '@grpc/grpc-js'
 import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import type { SegmentNucleiRequest } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import {
-  SegmentNucleiErrorSchema,
   SegmentNucleiRequestSchema,
   SegmentNucleiService,
 } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { openRoots, publish, sweepTemporary } from '../../services/kit/artifacts.ts'
-import type { Call, Serving } from '../../services/kit/serve.ts'
-import { start } from '../../services/kit/serve.ts'
-import { begin, clientOf, contextOf, refusal, scratch } from './support.ts'
+import { startSegment, text } from './segment.ts'
+import { begin, contextOf, refusal, scratch } from './support.ts'
 
 const { segmentNuclei } = SegmentNucleiService.method
 const signal = new AbortController().signal
-const text = 'pixels'
 
 function artifactAt(path: string, bytes: string = text): Artifact {
   const sha256 = createHash('sha256').update(bytes).digest('hex')
   const uri = pathToFileURL(path).href
   return create(ArtifactSchema, { uri, sizeBytes: bytes.length, sha256, mediaType: 'image/tiff' })
-}
-
-type Segment = (request: SegmentNucleiRequest, call: Call) => Promise<void>
-
-/** A segmenting service that does `work`, then publishes its call's text. */
-async function startSegment(
-  test_: TestContext,
-  store: string,
-  work: Segment,
-): Promise<Serving & { client: Client; published: string[] }> {
-  const published: string[] = []
-  const serving = await start(
-    {
-      name: 'segment',
-      version: 'test',
-      service: SegmentNucleiService,
-      errors: SegmentNucleiErrorSchema,
-      handlers: {
-        async segmentNuclei(request, call) {
-          await work(request, call)
-          const path = join(await call.tempDir(), 'out.tiff')
-          writeFileSync(path, text)
-          const files = await call.publish({
-            'labels.tiff': { path, mediaType: 'image/tiff' },
-            'table.csv': { bytes: Buffer.from('a,b\n'), mediaType: 'text/csv' },
-          })
-          published.push(files['labels.tiff'].uri)
-          return { nuclei: 1, labels: files['labels.tiff'], table: files['table.csv'] }
-        },
-      },
-    },
-    { WELLSPRING_STORE: store, WELLSPRING_DRAIN_MS: '100' },
-  )
-  test_.after(() => serving.drain())
-  return { ...serving, client: clientOf(test_, serving.address), published }
 }
 
 function requestFor(image: Artifact, key = '1'): SegmentNucleiRequest {

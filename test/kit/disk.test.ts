@@ -1,58 +1,27 @@
 // A store on a disk that runs full: the step says so, nothing half-written is ever seen, and it goes on by itself.
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import type { TestContext } from 'node:test'
+import { readdirSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import type { Client } from '@grpc/grpc-js'
 import { create } from '@bufbuild/protobuf'
 import { EchoImageOnceRequestSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import {
-  SegmentNucleiErrorSchema,
   SegmentNucleiRequestSchema,
   SegmentNucleiService,
 } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
-import { start } from '../../services/kit/serve.ts'
 import { fillDisk } from './full-disk.ts'
-import { begin, clientOf, contextOf, refusal, scratch, startEcho } from './support.ts'
+import { startSegment, text } from './segment.ts'
+import { begin, contextOf, refusal, scratch, startEcho } from './support.ts'
 
 const { segmentNuclei } = SegmentNucleiService.method
-const text = 'as many pixels as there are'
 const request = create(SegmentNucleiRequestSchema, {
   context: contextOf('1'),
   nucleiImage: { uri: 'file:///x', sizeBytes: 1, sha256: 'a'.repeat(64), mediaType: 'image/tiff' },
 })
 
-/** A step that publishes one file that it made and one that it has in memory. */
-async function startSegment(t: TestContext, store: string): Promise<Client> {
-  const serving = await start(
-    {
-      name: 'segment',
-      version: 'test',
-      service: SegmentNucleiService,
-      errors: SegmentNucleiErrorSchema,
-      handlers: {
-        async segmentNuclei(_, call) {
-          const path = join(await call.tempDir(), 'out.tiff')
-          writeFileSync(path, text)
-          const { labels, table } = await call.publish({
-            labels: { path, mediaType: 'image/tiff' },
-            table: { bytes: Buffer.from('a,b\n'), mediaType: 'text/csv' },
-          })
-          return { nuclei: 1, labels, table }
-        },
-      },
-    },
-    { WELLSPRING_STORE: store, WELLSPRING_DRAIN_MS: '100' },
-  )
-  t.after(() => serving.drain())
-  return clientOf(t, serving.address)
-}
-
 test('a full disk is RETRYABLE and named, leaves nothing behind, and the attempt after it succeeds', async (t) => {
   const store = scratch(t)
-  const client = await startSegment(t, store)
+  const { client } = await startSegment(t, store, async () => {})
   const disk = fillDisk(store)
   t.after(() => disk.free())
   for (const attempt of [1, 2]) {

@@ -13,27 +13,13 @@ export type Mutant = {
   readonly tests: readonly Catcher[]
 }
 
-const task = (find: string, replace: string): Edit => ({
-  file: 'coordinator/task.ts',
-  find,
-  replace,
-})
-const restore = (find: string, replace: string): Edit => ({
-  file: 'coordinator/log/restore.ts',
-  find,
-  replace,
-})
-const memory = (find: string, replace: string): Edit => ({
-  file: 'coordinator/log/memory.ts',
-  find,
-  replace,
-})
-
-const fences = (find: string, replace: string): Edit => ({
-  file: 'coordinator/log/kafka.ts',
-  find,
-  replace,
-})
+const editsOf =
+  (file: string) =>
+  (find: string, replace: string): Edit => ({ file, find, replace })
+const task = editsOf('coordinator/task.ts')
+const restore = editsOf('coordinator/log/restore.ts')
+const memory = editsOf('coordinator/log/memory.ts')
+const fences = editsOf('coordinator/log/kafka.ts')
 
 const model: Catcher = { file: 'test/model/model.test.ts' }
 const worlds: Catcher = { file: 'test/sim/sim.test.ts', only: 'worlds keep every invariant' }
