@@ -11,7 +11,7 @@ import type { Context, Place } from './context.ts'
 import { imageName, placeOf, plateStateOf } from './context.ts'
 import type { Event } from './event.ts'
 import { afterRun, change, countImage } from './follow.ts'
-import { isEntityKey, levelOf, plateOf, wellOf } from './ids.ts'
+import { isEntityKey, levelOf, parentOf, plateOf, wellOf } from './ids.ts'
 import { dueOf } from './due.ts'
 import { arm, expire, settle } from './levels.ts'
 import { standing } from './members.ts'
@@ -94,6 +94,8 @@ function redriveImage(cx: Context, key: string, stepName: string): void {
     const wanted = run.state === RunState.PARKED && (stepName === '' || step?.name === stepName)
     if (wanted || run.state === RunState.SKIPPED) reset(cx, place, run)
   }
+  // Its site waits for it anew.
+  settle(cx, parentOf(key) ?? '')
   afterRun(cx, place)
 }
 

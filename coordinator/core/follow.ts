@@ -23,7 +23,8 @@ export function afterRun(cx: Context, place: Place): void {
 export function afterImage(cx: Context, place: Place): void {
   const stands = standing(cx.task, Level.IMAGE, place.runs)
   const siteKey = parentOf(place.key) ?? ''
-  if (stands === 'open') return settle(cx, siteKey)
+  // Its site waits for it since it came, or came back.
+  if (stands === 'open') return
   countImage(cx, place.key, stands, 1)
   cx.effects.push({ kind: 'completed', entity: place.key, trace: traceNumber(place) })
   const site = cx.task.sites.open(siteKey)

@@ -4,7 +4,7 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Call, Effect } from '../core/event.ts'
-import { taskOf } from '../core/ids.ts'
+import { sha256, taskOf } from '../core/ids.ts'
 import type { Task } from '../core/state.ts'
 import { changesOf, takeChanges } from '../core/state.ts'
 import type { Limits } from './limits.ts'
@@ -112,15 +112,16 @@ function stateRecord(task: number, key: string, value: Uint8Array | null): NewRe
  * order between partitions, and must be able to prove it.
  */
 export function outputsDigest(outputs: readonly NewRecord[]): Uint8Array {
-  const digest = createHash('sha256')
   const sorted = outputs.toSorted((a, b) =>
     a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1,
   )
+  const parts: Uint8Array[] = []
   for (const { topic, key, value } of sorted) {
-    digest.update(`${topic}\n${key}\n`)
-    if (value) digest.update(value)
+    parts.push(Buffer.from(`${topic}\n${key}\n`))
+    if (value) parts.push(value)
   }
-  return digest.digest().subarray(0, 16)
+  // In one piece: a flush has hundreds of parts, and each would be a call into crypto.
+  return sha256(Buffer.concat(parts)).subarray(0, 16)
 }
 
 /** SHA-256 over every entity in order of key, first 16 bytes. */

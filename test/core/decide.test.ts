@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
 import { loadPipeline } from '../../coordinator/core/check.ts'
-import { changesOf } from '../../coordinator/core/state.ts'
+import { Member, changesOf } from '../../coordinator/core/state.ts'
 import { pipeline as levelsSpec } from '../pipelines/echo-levels.ts'
 import { pipeline as onceSpec } from '../pipelines/echo-once.ts'
 import { DEADLINE_MS, IMAGES, PLATE, QUORUM_MS, story } from './plate.ts'
@@ -205,6 +205,8 @@ test('poison is parked at once, the group goes on with a hole, and a redrive mak
   assert.equal(again?.entity, `${PLATE}/${IMAGES[0]}`)
   assert.equal(again?.generation, 2)
   assert.notEqual(again?.effectKey, bad.effectKey)
+  assert.equal(plate.task().wells.get(well)?.members[0], Member.OPEN, 'its site is awaited anew')
+  assert.equal(state()?.members[0], Member.OPEN, 'and so is its well')
   plate.answerAll()
   assert.deepEqual([state()?.done, state()?.failed, state()?.parked], [4, 0, 0])
   assert.equal(told(plate).at(-1), 'echo-plate #2')
