@@ -50,6 +50,8 @@ export function caution(strikesMax: number): Caution {
   let isBlaming = false
   let isClearing = false
   let alone = 0
+  /** Next offset per input behind what this process has taken in, and lives. */
+  const survived: Record<InputTopic, number> = { 'images.v1': 0, 'commands.v1': 0 }
   /** Writers of this process: what one of them left behind killed nobody. */
   const ours = new Set<string>()
   const named = ({ producerId, epoch }: WriterId): string => `${producerId}/${epoch}`
@@ -86,8 +88,11 @@ export function caution(strikesMax: number): Caution {
       if (isBlaming && !inHand) isClearing = true
       return !isBlaming
     },
-    isCondemned: (record) => isAt(condemned, record),
+    // Two owners that fence each other look dead to each other, again and again; what one of them took in killed nobody.
+    isCondemned: (record) =>
+      isAt(condemned, record) && record.offset >= survived[record.topic as InputTopic],
     taken(record, isLast) {
+      survived[record.topic as InputTopic] = record.offset + 1
       inHand = undefined
       alone += 1
       if (isLast || alone >= ALONE_RECORDS_MAX || isAt(condemned, record)) strikes = 0

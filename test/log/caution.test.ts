@@ -108,6 +108,24 @@ test('an owner that lost flush after flush, and lives, finds no record guilty', 
   }
 })
 
+test('owners that fence each other, and live, find no record guilty', () => {
+  const next = { 'images.v1': 3, 'commands.v1': commands }
+  const owners = [caution(3), caution(3)]
+  let said: (Said & Writer) | undefined
+  for (let turn = 0; turn < 8; turn += 1) {
+    const own = owners[turn % 2] ?? caution(3)
+    const writer = nextWriter()
+    own.begin(said, next, writer)
+    // The other one's claim aborts the flush that carries the record.
+    own.mayTake(recordAt(3))
+    said = { ...own.said(next), ...writer }
+    own.committed(said)
+    assert.ok(own.mayTake(recordAt(3)))
+    assert.ok(!own.isCondemned(recordAt(3)), `in turn ${turn}`)
+    own.taken(recordAt(3), true)
+  }
+})
+
 test('state of before this was known begins anew', () => {
   const own = caution(3)
   const last = { began: [], strikes: 0, ...nextWriter() }
