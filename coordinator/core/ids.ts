@@ -203,17 +203,17 @@ export function traceId(application: string, entity: string, revision: number): 
   const known = traces.get(entity)
   if (known?.application === application && known.revision === revision) return known.id
   const id = digest(`trace\n${application}\n${entity}\n${revision}`, 32)
-  if (traces.size >= REMEMBERED_MAX) traces.clear()
-  traces.set(entity, { application, revision, id })
+  remember(traces, entity, { application, revision, id })
   return id
 }
 
 /** Span id, 16 hex digits, of a named part of a trace. */
 export function spanId(trace: string, part: string): string {
-  if (part !== 'root') return digest(`span\n${trace}\n${part}`, 16)
-  const id = roots.get(trace) ?? digest(`span\n${trace}\nroot`, 16)
-  if (roots.size >= REMEMBERED_MAX) roots.clear()
-  roots.set(trace, id)
+  const isRoot = part === 'root'
+  const known = isRoot ? roots.get(trace) : undefined
+  if (known !== undefined) return known
+  const id = digest(`span\n${trace}\n${part}`, 16)
+  if (isRoot) remember(roots, trace, id)
   return id
 }
 
@@ -221,6 +221,11 @@ export function spanId(trace: string, part: string): string {
 const REMEMBERED_MAX = 2_048
 const traces = new Map<string, { application: string; revision: number; id: string }>()
 const roots = new Map<string, string>()
+
+function remember<T>(known: Map<string, T>, name: string, value: T): void {
+  if (known.size >= REMEMBERED_MAX) known.clear()
+  known.set(name, value)
+}
 
 // Text out of crypto: a Buffer each would cost five times as much.
 function digest(text: string, hexDigits: number): string {

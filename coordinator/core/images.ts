@@ -23,8 +23,8 @@ export function onImage(cx: Context, event: Extract<Event, { kind: 'image' }>): 
   const plateKey = plateOf(key)
   if (isRetired(cx.task, key)) return refuseRetired(cx, event, key)
   const shape = cx.task.shape(plateKey)
-  if (shape && !isPlanned(shape, key)) {
-    const message = `the plan of ${plateKey} does not name ${key.slice(plateKey.length + 1)}`
+  if (shape && !isPlanned(shape, { key, siteKey, wellKey })) {
+    const message = `the plan of ${plateKey} does not name ${belowPlate(key)}`
     return refuse(cx, event, { entity: key, reason: 'NOT_IN_PLAN', message })
   }
   const plate = plateStateOf(cx, key)
@@ -59,9 +59,10 @@ export function onImage(cx: Context, event: Extract<Event, { kind: 'image' }>): 
   afterRun(cx, imagePlace(cx.task, siteKey, site, image))
 }
 
-function isPlanned(shape: Shape, key: string): boolean {
-  const siteKey = parentOf(key) ?? ''
-  const isMember = [parentOf(siteKey) ?? '', siteKey].every((one) => memberIndexOf(shape, one) >= 0)
+type Keys = { readonly key: string; readonly siteKey: string; readonly wellKey: string }
+
+function isPlanned(shape: Shape, { key, siteKey, wellKey }: Keys): boolean {
+  const isMember = memberIndexOf(shape, wellKey) >= 0 && memberIndexOf(shape, siteKey) >= 0
   return isMember && shape.imageSet.has(key.slice(siteKey.length + 1))
 }
 

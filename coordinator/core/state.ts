@@ -12,7 +12,7 @@ import {
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import { belowPlate, levelOf, plateOf, wellOf } from './ids.ts'
+import { belowPlate, levelOf, plateOf } from './ids.ts'
 import { packedBytes } from './packed.ts'
 import type { Pipeline } from './pipeline.ts'
 
@@ -194,7 +194,8 @@ export function memberIndexOf(shape: Shape, key: string): number {
   const name = belowPlate(key)
   const site = name.lastIndexOf('/s')
   if (site < 0) return shape.memberIndex.get(name) ?? -1
-  return shape.sites(wellOf(key)).indexOf(Number(name.slice(site + 2)))
+  const well = name.slice(0, name.indexOf('/'))
+  return shape.sites(well).indexOf(Number(name.slice(site + 2)))
 }
 
 export type Bounds = {
