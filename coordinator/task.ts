@@ -5,7 +5,7 @@ import type { Call, Effect, Event } from './core/event.ts'
 import { deadlineOf } from './core/due.ts'
 import { restored } from './core/restore.ts'
 import type { Task } from './core/state.ts'
-import { changesOf, emptyTask } from './core/state.ts'
+import { changesOf } from './core/state.ts'
 import type { Batch } from './log/batch.ts'
 import { addOutput, addRecord, emptyBatch, flushRecords, hasRoom } from './log/batch.ts'
 import { caution } from './log/caution.ts'
@@ -19,13 +19,15 @@ import type { Pacer } from './log/pacer.ts'
 import { pacer } from './log/pacer.ts'
 import type { InputTopic, LogError, LogRecord, Writer } from './log/port.ts'
 import { asLogError } from './log/port.ts'
-import { nothingRead, takeOver } from './log/restore.ts'
+import type { Restored } from './log/restore.ts'
 import { statusBoard } from './log/status.ts'
 import type { Timer } from './log/timers.ts'
 import { timers } from './log/timers.ts'
 import type { TaskCalls } from './task-calls.ts'
 import { taskCalls } from './task-calls.ts'
 import type { TaskOptions } from './task-options.ts'
+import type { TakingOver } from './taking-over.ts'
+import { takingOver } from './taking-over.ts'
 import { spansRecord } from './trace/records.ts'
 import { rootTraceparent } from './trace/spans.ts'
 
@@ -49,12 +51,12 @@ export class TaskEngine {
   #calls: TaskCalls
   #caution: ReturnType<typeof caution>
   #flushing: Promise<void> | undefined
+  #takingOver: TakingOver
   #pacer: Pacer
   #timers: ReturnType<typeof timers>
   #deadlines: ReturnType<typeof deadlines>
   /** When the last deadlines were allowed to take effect. */
   #openedMs = 0
-  #confirmed: { afterMs: number; resolve: () => void } | undefined
   #status: ReturnType<typeof statusBoard>
 
   constructor(options: TaskOptions) {
@@ -80,14 +82,15 @@ export class TaskEngine {
       freeCall(options.budget, service)
       this.#pump()
     })
+    this.#takingOver = takingOver(options, (back) => this.#goOn(back))
     this.#pacer = pacer({ ...options, flush: () => void this.#flush() })
     this.#status = statusBoard(options.clock, options.limits, () => this.#scheduleFlush())
   }
 
   /** Takes the task over, from scratch: at the first assignment, and whenever memory may no longer be trusted. */
   start(): void {
-    const life = this.#reset('taking-over')
-    void this.#takeOver(life)
+    this.#reset('taking-over')
+    this.#takingOver.begin()
   }
 
   /** Next offset to read per input, if the task runs. */
@@ -110,10 +113,7 @@ export class TaskEngine {
 
   /** The group confirmed the assignment by a heartbeat sent at this monotonic moment, or by a new generation. */
   confirmed(sentAtMs: number): void {
-    const waiting = this.#confirmed
-    if (!waiting || sentAtMs <= waiting.afterMs) return
-    this.#confirmed = undefined
-    waiting.resolve()
+    this.#takingOver.confirmed(sentAtMs)
   }
 
   /** The task moved away: a last flush if still unfenced, then nothing more. Running calls go on. */
@@ -147,7 +147,7 @@ export class TaskEngine {
     }
   }
 
-  #reset(phase: Phase): number {
+  #reset(phase: Phase): void {
     this.phase = phase
     this.#life += 1
     this.#pacer.cancel()
@@ -161,44 +161,12 @@ export class TaskEngine {
     this.#events = 0
     this.state = undefined
     this.#writer = undefined
-    this.#confirmed?.resolve()
-    this.#confirmed = undefined
+    this.#takingOver.end()
     this.#options.budget.waiting.delete(this.#pump)
     this.#calls.reset()
-    return this.#life
   }
 
-  async #takeOver(life: number): Promise<void> {
-    const { log, pipeline, owner, standby, clock, limits, logger } = this.#options
-    for (let tries = 0; life === this.#life; tries += 1) {
-      try {
-        // Once: what a failed try has read on is not trusted.
-        const copy = standby?.take(this.task)
-        const back = copy ?? nothingRead(emptyTask(owner.application, pipeline, limits))
-        const isWanted = (): boolean => life === this.#life
-        const restored = await takeOver({ log, task: this.task, back, owner, isWanted })
-        if (life !== this.#life) return await restored.writer.close()
-        return this.#goOn(restored)
-      } catch (error) {
-        const failed = asLogError(error)
-        if (life !== this.#life) return
-        if (failed.kind === 'fatal') return this.#options.fatal(failed)
-        logger('info', 'take-over failed', {
-          task: this.task,
-          kind: failed.kind,
-          error: failed.message,
-        })
-        if (failed.kind === 'fenced') await this.#confirmation()
-        else
-          await pause(
-            clock,
-            Math.min(limits.takeOverPauseMaxMs, limits.takeOverPauseMinMs * 2 ** tries),
-          )
-      }
-    }
-  }
-
-  #goOn(back: Awaited<ReturnType<typeof takeOver>>): void {
+  #goOn(back: Restored): void {
     const { clock, random, log, logger } = this.#options
     this.#writer = back.writer
     this.state = back.state
@@ -215,13 +183,6 @@ export class TaskEngine {
     this.#perform(restored(back.state, clock.nowMs(), random))
     log.resume(this.task, back.next)
     this.#pump()
-  }
-
-  /** Until the group says anew that the task is ours: without this wait two owners fence each other in turns. */
-  #confirmation(): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    this.#confirmed = { afterMs: this.#options.clock.monotonicMs(), resolve }
-    return promise
   }
 
   #pump = (): void => {
@@ -373,9 +334,8 @@ export class TaskEngine {
     if (error.kind === 'fatal') return this.#options.fatal(error)
     if (this.#isLeaving) return void this.leave()
     log.pause(this.task)
-    const again = this.#reset('taking-over')
-    if (error.kind === 'fenced') await this.#confirmation()
-    if (again === this.#life) await this.#takeOver(again)
+    this.#reset('taking-over')
+    this.#takingOver.begin(error)
   }
 
   /** Back-offs fire at once; completeness waits until what is in the topics was read. */

@@ -17,6 +17,7 @@ const editsOf =
   (file: string) =>
   (find: string, replace: string): Edit => ({ file, find, replace })
 const task = editsOf('coordinator/task.ts')
+const takingOver = editsOf('coordinator/taking-over.ts')
 const restore = editsOf('coordinator/log/restore.ts')
 const memory = editsOf('coordinator/log/memory.ts')
 const fences = editsOf('coordinator/log/kafka.ts')
@@ -28,7 +29,7 @@ const kafka = (only: string): Catcher => ({ file: 'test/log/kafka.test.ts', only
 
 /** Goes on with the old writer, as if it had not failed. */
 const writerOutlivesItsError = memory('            isBroken = true\n', '')
-const GOES_ON = "    const again = this.#reset('taking-over')\n"
+const GOES_ON = "    this.#reset('taking-over')\n    this.#takingOver.begin(error)\n"
 
 const protocol: readonly Mutant[] = [
   {
@@ -215,17 +216,16 @@ const protocol: readonly Mutant[] = [
   {
     name: 're-init at once when fenced',
     edits: [
-      task(
-        "    if (error.kind === 'fenced') await this.#confirmation()\n    if (again",
-        '    if (again',
-      ),
-      task("        if (failed.kind === 'fenced') await this.#confirmation()\n        else\n", ''),
+      takingOver("    if (before?.kind === 'fenced') await confirmation()\n", ''),
+      takingOver("        if (failed.kind === 'fenced') await confirmation()\n        else\n", ''),
     ],
     tests: [model],
   },
   {
     name: 'take the answer of an old heartbeat for a confirmation',
-    edits: [task('if (!waiting || sentAtMs <= waiting.afterMs) return', 'if (!waiting) return')],
+    edits: [
+      takingOver('if (!waiting || sentAtMs <= waiting.afterMs) return', 'if (!waiting) return'),
+    ],
     tests: [model],
   },
   {
