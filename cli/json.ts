@@ -4,6 +4,7 @@ import { createRegistry, toJson } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
 import { AnySchema } from '@bufbuild/protobuf/wkt'
 import { file_wellspring_steps_echo_v1_echo } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
+import { file_wellspring_steps_echo_v1_echo_file } from '#proto/wellspring/steps/echo/v1/echo_file_pb.ts'
 import { file_wellspring_steps_features_v1_extract_features } from '#proto/wellspring/steps/features/v1/extract_features_pb.ts'
 import { file_wellspring_steps_imagequality_v1_image_quality } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import { file_wellspring_steps_nuclei_v1_segment_nuclei } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
@@ -13,6 +14,7 @@ import { file_wellspring_steps_wellprofile_v1_well_profile } from '#proto/wellsp
 /** The step messages that an Any may hold. */
 const registry = createRegistry(
   file_wellspring_steps_echo_v1_echo,
+  file_wellspring_steps_echo_v1_echo_file,
   file_wellspring_steps_features_v1_extract_features,
   file_wellspring_steps_imagequality_v1_image_quality,
   file_wellspring_steps_nuclei_v1_segment_nuclei,
