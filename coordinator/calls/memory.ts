@@ -14,7 +14,7 @@ import type { CallRequest, Caller, Outcome } from './port.ts'
 /** What goes wrong with one execution. */
 export type Fault =
   /** The service fails it, with a reason of its contract or a class of its own. */
-  | { kind: 'fail'; reason: string; class?: ErrorClass; retryAfterMs?: number }
+  | { kind: 'fail'; reason: string; class?: ErrorClass; message?: string; retryAfterMs?: number }
   /** The service does the work, the answer is lost on the way. */
   | { kind: 'lose' }
   /** The answer takes so long. */
@@ -111,7 +111,7 @@ function failed(
   const failure = failureOf({
     class: errorClass,
     reason,
-    message: `asked to fail with ${reason}`,
+    message: fault.message ?? `asked to fail with ${reason}`,
     hint: known?.hint ?? '',
     code: known?.code ?? Code.UNKNOWN,
     replica,
