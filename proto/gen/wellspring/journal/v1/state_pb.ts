@@ -4,6 +4,11 @@
 
 // The coordinator's own state on state.v1. Nobody else reads it. Times are UTC milliseconds as doubles (exact to
 // 2^53), so that state stays small and free of 64-bit wrappers.
+//
+// Keys: an entity is under its own key, a plate's plan under <plate acquisition>#plan, as PlatePlan. What may outgrow a
+// record goes on beside it, from journal version 4 on: <plate acquisition>#plan.<n> are further wells of a plan,
+// <site>#images.<n> further images of a site, n from 1, each the same message with nothing else in it, so that all of
+// them one after another are the whole; <entity>#run.<step index> is what is large of a step run, as RunPayload.
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
@@ -21,7 +26,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file wellspring/journal/v1/state.proto.
  */
 export const file_wellspring_journal_v1_state: GenFile = /*@__PURE__*/
-  fileDesc("CiF3ZWxsc3ByaW5nL2pvdXJuYWwvdjEvc3RhdGUucHJvdG8SFXdlbGxzcHJpbmcuam91cm5hbC52MSLGAgoKQ2hlY2twb2ludBIRCglmbHVzaF9zZXEYASABKAESMAoEbmV4dBgCIAMoCzIiLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dE9mZnNldBITCgtwcm9kdWNlcl9pZBgDIAEoARINCgVlcG9jaBgEIAEoDRIXCg9qb3VybmFsX3ZlcnNpb24YBSABKA0SDwoHb3V0cHV0cxgGIAEoDRIWCg5vdXRwdXRzX2RpZ2VzdBgHIAEoDBIUCgxzdGF0ZV9kaWdlc3QYCCABKAwSMQoFYmVnYW4YCSADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSDwoHc3RyaWtlcxgKIAEoDRIzCgdzdXNwZWN0GAsgASgLMiIud2VsbHNwcmluZy5qb3VybmFsLnYxLklucHV0T2Zmc2V0IioKC0lucHV0T2Zmc2V0Eg0KBXRvcGljGAEgASgJEgwKBG5leHQYAiABKAEiZQoFT3duZXISDQoFbm9uY2UYASABKAkSEwoLcHJvZHVjZXJfaWQYAiABKAESDQoFZXBvY2gYAyABKA0SEAoIaW5zdGFuY2UYBCABKAkSFwoPY29udHJvbF9hZGRyZXNzGAUgASgJItkDCgpQbGF0ZVN0YXRlEg8KB21lbWJlcnMYASABKAwSLAoEcnVucxgCIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEisKBWNsb3NlGAMgASgLMhwud2VsbHNwcmluZy5qb3VybmFsLnYxLkNsb3NlEg8KB2NoYW5nZWQYBCABKAgSGAoQZmlyc3RfYXJyaXZhbF9tcxgFIAEoARIXCg9sYXN0X2Fycml2YWxfbXMYBiABKAESDwoHYXJyaXZlZBgHIAEoDRIMCgRkb25lGAggASgNEg4KBmZhaWxlZBgJIAEoDRIPCgdtaXNzaW5nGAogASgNEhEKCWR1cGxpY2F0ZRgLIAEoDRIyCgpleHBpcmVkX2J5GAwgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSGAoQZmlyc3RfdmVyZGljdF9tcxgNIAEoARIOCgZwYXJrZWQYDiABKA0SDAoEc2VlbhgPIAMoCRIrCgVzd2VlcBgQIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5Td2VlcBIvCgdyZXRpcmVkGBEgASgLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlJldGlyZWQilQEKB1JldGlyZWQSDQoFYXRfbXMYASABKAESFgoJbmV4dF93ZWxsGAIgASgNSACIAQESEwoLcGxhbl9kaWdlc3QYAyABKAwSFwoPaW1hZ2VzX2V4cGVjdGVkGAQgASgNEg8KB29iamVjdHMYBSABKAESFgoOY291bnRzX21lbWJlcnMYBiABKAhCDAoKX25leHRfd2VsbCJHCgVTd2VlcBIOCgZlbnRpdHkYASABKAkSDAoEc3RlcBgCIAEoCRIRCgluZXh0X3dlbGwYAyABKA0SDQoFY2xvc2UYBCABKAgiowIKCVdlbGxTdGF0ZRIPCgdtZW1iZXJzGAEgASgMEiwKBHJ1bnMYAiADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIrCgVjbG9zZRgDIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5DbG9zZRIPCgdjaGFuZ2VkGAQgASgIEhcKD2xhc3RfYXJyaXZhbF9tcxgFIAEoARIyCgpleHBpcmVkX2J5GAYgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSDAoEc2VlbhgHIAMoDRIPCgdhcnJpdmVkGAggASgNEgwKBGRvbmUYCSABKA0SDgoGZmFpbGVkGAogASgNEg8KB21pc3NpbmcYCyABKA0i9wEKCVNpdGVTdGF0ZRIxCgZpbWFnZXMYASADKAsyIS53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW1hZ2VTdGF0ZRIsCgRydW5zGAIgAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlN0ZXBSdW4SKwoFY2xvc2UYAyABKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuQ2xvc2USDwoHY2hhbmdlZBgEIAEoCBIXCg9sYXN0X2Fycml2YWxfbXMYBSABKAESMgoKZXhwaXJlZF9ieRgGIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5ItEBCgpJbWFnZVN0YXRlEgkKAXoYASABKA0SKwoHY2hhbm5lbBgCIAEoCzIaLndlbGxzcHJpbmcubGFiLnYxLkNoYW5uZWwSLQoIYXJ0aWZhY3QYAyABKAsyGy53ZWxsc3ByaW5nLmxhYi52MS5BcnRpZmFjdBISCgphcnJpdmVkX21zGAQgASgBEiwKBHJ1bnMYBSADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIaChJvcmlnaW5fdHJhY2VwYXJlbnQYBiABKAkijgEKBUNsb3NlEhAKCHJldmlzaW9uGAEgASgNEjEKCWNsb3NlZF9ieRgCIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5Eg0KBWF0X21zGAMgASgBEgwKBGRvbmUYBCABKA0SEAoIZXhwZWN0ZWQYBSABKA0SEQoJY29tcGxldGVkGAYgASgIIqsDCgdTdGVwUnVuEgwKBHN0ZXAYASABKA0SLgoFc3RhdGUYAiABKA4yHy53ZWxsc3ByaW5nLmpvdXJuYWwudjEuUnVuU3RhdGUSEgoKZ2VuZXJhdGlvbhgDIAEoDRIQCghyZXZpc2lvbhgEIAEoDRIPCgdhdHRlbXB0GAUgASgNEhIKCmVmZmVjdF9rZXkYBiABKAwSFAoMaW5wdXRfZGlnZXN0GAcgASgMEhAKCHJlYWR5X21zGAggASgBEg4KBmR1ZV9tcxgJIAEoARIQCghlbmRlZF9tcxgKIAEoARIOCgZvdXRwdXQYCyABKAwSGQoRb3V0cHV0X2VmZmVjdF9rZXkYDCABKAwSMAoHZmFpbHVyZRgNIAEoCzIfLndlbGxzcHJpbmcuc3RlcC52MS5TdGVwRmFpbHVyZRIwCghhdHRlbXB0cxgOIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5BdHRlbXB0Ei4KB3ZlcmRpY3QYDyABKA4yHS53ZWxsc3ByaW5nLnJlY29yZC52MS5WZXJkaWN0Eg4KBmlucHV0cxgQIAMoCSKUAQoHQXR0ZW1wdBIOCgZudW1iZXIYASABKA0SEAoIYXNrZWRfbXMYAiABKAESEgoKc3RhcnRlZF9tcxgDIAEoARIQCghlbmRlZF9tcxgEIAEoARIwCgdmYWlsdXJlGAUgASgLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEg8KB3JlcGxpY2EYBiABKAkqlAEKCFJ1blN0YXRlEhkKFVJVTl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFURV9SVU5OSU5HEAESFQoRUlVOX1NUQVRFX0JBQ0tPRkYQAhISCg5SVU5fU1RBVEVfRE9ORRADEhQKEFJVTl9TVEFURV9QQVJLRUQQBBIVChFSVU5fU1RBVEVfU0tJUFBFRBAFYgZwcm90bzM", [file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_record_v1_output, file_wellspring_step_v1_failure]);
+  fileDesc("CiF3ZWxsc3ByaW5nL2pvdXJuYWwvdjEvc3RhdGUucHJvdG8SFXdlbGxzcHJpbmcuam91cm5hbC52MSLGAgoKQ2hlY2twb2ludBIRCglmbHVzaF9zZXEYASABKAESMAoEbmV4dBgCIAMoCzIiLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dE9mZnNldBITCgtwcm9kdWNlcl9pZBgDIAEoARINCgVlcG9jaBgEIAEoDRIXCg9qb3VybmFsX3ZlcnNpb24YBSABKA0SDwoHb3V0cHV0cxgGIAEoDRIWCg5vdXRwdXRzX2RpZ2VzdBgHIAEoDBIUCgxzdGF0ZV9kaWdlc3QYCCABKAwSMQoFYmVnYW4YCSADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSDwoHc3RyaWtlcxgKIAEoDRIzCgdzdXNwZWN0GAsgASgLMiIud2VsbHNwcmluZy5qb3VybmFsLnYxLklucHV0T2Zmc2V0IioKC0lucHV0T2Zmc2V0Eg0KBXRvcGljGAEgASgJEgwKBG5leHQYAiABKAEiZQoFT3duZXISDQoFbm9uY2UYASABKAkSEwoLcHJvZHVjZXJfaWQYAiABKAESDQoFZXBvY2gYAyABKA0SEAoIaW5zdGFuY2UYBCABKAkSFwoPY29udHJvbF9hZGRyZXNzGAUgASgJIoYFCgpQbGF0ZVN0YXRlEg8KB21lbWJlcnMYASABKAwSLAoEcnVucxgCIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEisKBWNsb3NlGAMgASgLMhwud2VsbHNwcmluZy5qb3VybmFsLnYxLkNsb3NlEg8KB2NoYW5nZWQYBCABKAgSGAoQZmlyc3RfYXJyaXZhbF9tcxgFIAEoARIXCg9sYXN0X2Fycml2YWxfbXMYBiABKAESDwoHYXJyaXZlZBgHIAEoDRIMCgRkb25lGAggASgNEg4KBmZhaWxlZBgJIAEoDRIPCgdtaXNzaW5nGAogASgNEhEKCWR1cGxpY2F0ZRgLIAEoDRIyCgpleHBpcmVkX2J5GAwgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSGAoQZmlyc3RfdmVyZGljdF9tcxgNIAEoARIOCgZwYXJrZWQYDiABKA0SDAoEc2VlbhgPIAMoCRIrCgVzd2VlcBgQIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5Td2VlcBIvCgdyZXRpcmVkGBEgASgLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlJldGlyZWQSLwoHc3RvcHBlZBgSIAEoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdG9wcGVkEi8KCGFkb3B0aW5nGBMgASgLMh0ud2VsbHNwcmluZy5qb3VybmFsLnYxLkN1cnNvchITCgtlYXJseV93ZWxscxgUIAEoDRI0Cg5zd2VlcHNfd2FpdGluZxgVIAMoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5Td2VlcCI5CgdTdG9wcGVkEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEg0KBWF0X21zGAMgASgBIi4KBkN1cnNvchIRCgluZXh0X3dlbGwYASABKA0SEQoJbmV4dF9zaXRlGAIgASgNIpUBCgdSZXRpcmVkEg0KBWF0X21zGAEgASgBEhYKCW5leHRfd2VsbBgCIAEoDUgAiAEBEhMKC3BsYW5fZGlnZXN0GAMgASgMEhcKD2ltYWdlc19leHBlY3RlZBgEIAEoDRIPCgdvYmplY3RzGAUgASgBEhYKDmNvdW50c19tZW1iZXJzGAYgASgIQgwKCl9uZXh0X3dlbGwiWgoFU3dlZXASDgoGZW50aXR5GAEgASgJEgwKBHN0ZXAYAiABKAkSEQoJbmV4dF93ZWxsGAMgASgNEg0KBWNsb3NlGAQgASgIEhEKCW5leHRfc2l0ZRgFIAEoDSKjAgoJV2VsbFN0YXRlEg8KB21lbWJlcnMYASABKAwSLAoEcnVucxgCIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEisKBWNsb3NlGAMgASgLMhwud2VsbHNwcmluZy5qb3VybmFsLnYxLkNsb3NlEg8KB2NoYW5nZWQYBCABKAgSFwoPbGFzdF9hcnJpdmFsX21zGAUgASgBEjIKCmV4cGlyZWRfYnkYBiABKA4yHi53ZWxsc3ByaW5nLnJlY29yZC52MS5DbG9zZWRCeRIMCgRzZWVuGAcgAygNEg8KB2Fycml2ZWQYCCABKA0SDAoEZG9uZRgJIAEoDRIOCgZmYWlsZWQYCiABKA0SDwoHbWlzc2luZxgLIAEoDSL3AQoJU2l0ZVN0YXRlEjEKBmltYWdlcxgBIAMoCzIhLndlbGxzcHJpbmcuam91cm5hbC52MS5JbWFnZVN0YXRlEiwKBHJ1bnMYAiADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIrCgVjbG9zZRgDIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5DbG9zZRIPCgdjaGFuZ2VkGAQgASgIEhcKD2xhc3RfYXJyaXZhbF9tcxgFIAEoARIyCgpleHBpcmVkX2J5GAYgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnki0QEKCkltYWdlU3RhdGUSCQoBehgBIAEoDRIrCgdjaGFubmVsGAIgASgLMhoud2VsbHNwcmluZy5sYWIudjEuQ2hhbm5lbBItCghhcnRpZmFjdBgDIAEoCzIbLndlbGxzcHJpbmcubGFiLnYxLkFydGlmYWN0EhIKCmFycml2ZWRfbXMYBCABKAESLAoEcnVucxgFIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEhoKEm9yaWdpbl90cmFjZXBhcmVudBgGIAEoCSKOAQoFQ2xvc2USEAoIcmV2aXNpb24YASABKA0SMQoJY2xvc2VkX2J5GAIgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSDQoFYXRfbXMYAyABKAESDAoEZG9uZRgEIAEoDRIQCghleHBlY3RlZBgFIAEoDRIRCgljb21wbGV0ZWQYBiABKAgivAQKB1N0ZXBSdW4SDAoEc3RlcBgBIAEoDRIuCgVzdGF0ZRgCIAEoDjIfLndlbGxzcHJpbmcuam91cm5hbC52MS5SdW5TdGF0ZRISCgpnZW5lcmF0aW9uGAMgASgNEhAKCHJldmlzaW9uGAQgASgNEg8KB2F0dGVtcHQYBSABKA0SEgoKZWZmZWN0X2tleRgGIAEoDBIUCgxpbnB1dF9kaWdlc3QYByABKAwSEAoIcmVhZHlfbXMYCCABKAESDgoGZHVlX21zGAkgASgBEhAKCGVuZGVkX21zGAogASgBEg4KBm91dHB1dBgLIAEoDBIZChFvdXRwdXRfZWZmZWN0X2tleRgMIAEoDBIwCgdmYWlsdXJlGA0gASgLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEjAKCGF0dGVtcHRzGA4gAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLkF0dGVtcHQSLgoHdmVyZGljdBgPIAEoDjIdLndlbGxzcHJpbmcucmVjb3JkLnYxLlZlcmRpY3QSDgoGaW5wdXRzGBAgAygJEjEKCGZhaWx1cmVzGBEgAygLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEhEKCWZhaWxlZF9hcxgSIAEoDRIZChFhdHRlbXB0c19sZWZ0X291dBgTIAEoDRIVCg1wYXlsb2FkX2FwYXJ0GBQgASgIEhcKD2lucHV0c19sZWZ0X291dBgVIAEoDSIsCgpSdW5QYXlsb2FkEg4KBm91dHB1dBgBIAEoDBIOCgZpbnB1dHMYAiADKAkitgEKB0F0dGVtcHQSDgoGbnVtYmVyGAEgASgNEhAKCGFza2VkX21zGAIgASgBEhIKCnN0YXJ0ZWRfbXMYAyABKAESEAoIZW5kZWRfbXMYBCABKAESMAoHZmFpbHVyZRgFIAEoCzIfLndlbGxzcHJpbmcuc3RlcC52MS5TdGVwRmFpbHVyZRIPCgdyZXBsaWNhGAYgASgJEhEKCWZhaWxlZF9hcxgHIAEoDRINCgV0aW1lcxgIIAEoDSqUAQoIUnVuU3RhdGUSGQoVUlVOX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRFX1JVTk5JTkcQARIVChFSVU5fU1RBVEVfQkFDS09GRhACEhIKDlJVTl9TVEFURV9ET05FEAMSFAoQUlVOX1NUQVRFX1BBUktFRBAEEhUKEVJVTl9TVEFURV9TS0lQUEVEEAViBnByb3RvMw", [file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_record_v1_output, file_wellspring_step_v1_failure]);
 
 /**
  * Key #ckpt: written by every flush.
@@ -192,7 +197,7 @@ export const OwnerSchema: GenMessage<Owner> = /*@__PURE__*/
   messageDesc(file_wellspring_journal_v1_state, 2);
 
 /**
- * Key <plate acquisition>: progress of a plate. Its plan is under <plate acquisition>#plan, as PlatePlan.
+ * Key <plate acquisition>: progress of a plate.
  *
  * @generated from message wellspring.journal.v1.PlateState
  */
@@ -296,8 +301,9 @@ export type PlateState = Message<"wellspring.journal.v1.PlateState"> & {
   parked: number;
 
   /**
-   * Wells that have state and that no plan names (yet), as <well>/t<time point>. Last among them, from journal version 3
-   * on: wells that came before the plan and are still to be taken up, the next one at the end.
+   * Up to journal version 3: wells that have state and that no plan names (yet), as <well>/t<time point>. Last among
+   * them, in version 3: wells that came before the plan and are still to be taken up, the next one at the end. Since
+   * then they are found by their keys.
    *
    * @generated from field: repeated string seen = 15;
    */
@@ -316,6 +322,34 @@ export type PlateState = Message<"wellspring.journal.v1.PlateState"> & {
    * @generated from field: wellspring.journal.v1.Retired retired = 17;
    */
   retired?: Retired | undefined;
+
+  /**
+   * Set: the plate is stopped. From journal version 4 on, as all that follows.
+   *
+   * @generated from field: wellspring.journal.v1.Stopped stopped = 18;
+   */
+  stopped?: Stopped | undefined;
+
+  /**
+   * Wells that came before the plan are taken up under it: where to go on.
+   *
+   * @generated from field: wellspring.journal.v1.Cursor adopting = 19;
+   */
+  adopting?: Cursor | undefined;
+
+  /**
+   * Wells that came before the plan.
+   *
+   * @generated from field: uint32 early_wells = 20;
+   */
+  earlyWells: number;
+
+  /**
+   * Plate-wide commands that wait for the one under way, at most 4.
+   *
+   * @generated from field: repeated wellspring.journal.v1.Sweep sweeps_waiting = 21;
+   */
+  sweepsWaiting: Sweep[];
 };
 
 /**
@@ -324,6 +358,69 @@ export type PlateState = Message<"wellspring.journal.v1.PlateState"> & {
  */
 export const PlateStateSchema: GenMessage<PlateState> = /*@__PURE__*/
   messageDesc(file_wellspring_journal_v1_state, 3);
+
+/**
+ * Why nothing is done for a plate, and nothing taken in, until a person says so.
+ *
+ * @generated from message wellspring.journal.v1.Stopped
+ */
+export type Stopped = Message<"wellspring.journal.v1.Stopped"> & {
+  /**
+   * For instance STATE_TOO_LARGE.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * What happened, with the numbers, at most 1,024 bytes.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * When.
+   *
+   * @generated from field: double at_ms = 3;
+   */
+  atMs: number;
+};
+
+/**
+ * Describes the message wellspring.journal.v1.Stopped.
+ * Use `create(StoppedSchema)` to create a new message.
+ */
+export const StoppedSchema: GenMessage<Stopped> = /*@__PURE__*/
+  messageDesc(file_wellspring_journal_v1_state, 4);
+
+/**
+ * A place among the wells and sites of a plate.
+ *
+ * @generated from message wellspring.journal.v1.Cursor
+ */
+export type Cursor = Message<"wellspring.journal.v1.Cursor"> & {
+  /**
+   * Index of the next well, in the plan's order.
+   *
+   * @generated from field: uint32 next_well = 1;
+   */
+  nextWell: number;
+
+  /**
+   * Index of the next site in it.
+   *
+   * @generated from field: uint32 next_site = 2;
+   */
+  nextSite: number;
+};
+
+/**
+ * Describes the message wellspring.journal.v1.Cursor.
+ * Use `create(CursorSchema)` to create a new message.
+ */
+export const CursorSchema: GenMessage<Cursor> = /*@__PURE__*/
+  messageDesc(file_wellspring_journal_v1_state, 5);
 
 /**
  * What is kept of a plate that is retired, beside its counts, its close and its runs without their outputs. From
@@ -380,7 +477,7 @@ export type Retired = Message<"wellspring.journal.v1.Retired"> & {
  * Use `create(RetiredSchema)` to create a new message.
  */
 export const RetiredSchema: GenMessage<Retired> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 4);
+  messageDesc(file_wellspring_journal_v1_state, 6);
 
 /**
  * A plate-wide redrive or an operator's close, in slices.
@@ -415,6 +512,13 @@ export type Sweep = Message<"wellspring.journal.v1.Sweep"> & {
    * @generated from field: bool close = 4;
    */
   close: boolean;
+
+  /**
+   * Index of the next site in it. From journal version 4 on.
+   *
+   * @generated from field: uint32 next_site = 5;
+   */
+  nextSite: number;
 };
 
 /**
@@ -422,7 +526,7 @@ export type Sweep = Message<"wellspring.journal.v1.Sweep"> & {
  * Use `create(SweepSchema)` to create a new message.
  */
 export const SweepSchema: GenMessage<Sweep> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 5);
+  messageDesc(file_wellspring_journal_v1_state, 7);
 
 /**
  * Key <well at a time point>.
@@ -513,7 +617,7 @@ export type WellState = Message<"wellspring.journal.v1.WellState"> & {
  * Use `create(WellStateSchema)` to create a new message.
  */
 export const WellStateSchema: GenMessage<WellState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 6);
+  messageDesc(file_wellspring_journal_v1_state, 8);
 
 /**
  * Key <site>: its images, their step runs and outputs inside.
@@ -569,7 +673,7 @@ export type SiteState = Message<"wellspring.journal.v1.SiteState"> & {
  * Use `create(SiteStateSchema)` to create a new message.
  */
 export const SiteStateSchema: GenMessage<SiteState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 7);
+  messageDesc(file_wellspring_journal_v1_state, 9);
 
 /**
  * One image inside its site.
@@ -625,7 +729,7 @@ export type ImageState = Message<"wellspring.journal.v1.ImageState"> & {
  * Use `create(ImageStateSchema)` to create a new message.
  */
 export const ImageStateSchema: GenMessage<ImageState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 8);
+  messageDesc(file_wellspring_journal_v1_state, 10);
 
 /**
  * The latest close of a level.
@@ -681,7 +785,7 @@ export type Close = Message<"wellspring.journal.v1.Close"> & {
  * Use `create(CloseSchema)` to create a new message.
  */
 export const CloseSchema: GenMessage<Close> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 9);
+  messageDesc(file_wellspring_journal_v1_state, 11);
 
 /**
  * One step on one entity.
@@ -774,14 +878,14 @@ export type StepRun = Message<"wellspring.journal.v1.StepRun"> & {
   outputEffectKey: Uint8Array;
 
   /**
-   * Why the last attempt failed.
+   * Why the last attempt failed, up to journal version 3; then failed_as says it.
    *
    * @generated from field: wellspring.step.v1.StepFailure failure = 13;
    */
   failure?: StepFailure | undefined;
 
   /**
-   * Attempts of this generation, at most 32 (the last ones).
+   * Attempts of this generation, the last ones: at most 8, up to journal version 3 at most 32.
    *
    * @generated from field: repeated wellspring.journal.v1.Attempt attempts = 14;
    */
@@ -800,6 +904,42 @@ export type StepRun = Message<"wellspring.journal.v1.StepRun"> & {
    * @generated from field: repeated string inputs = 16;
    */
   inputs: string[];
+
+  /**
+   * Why attempts failed, each reason once, with the words of its last time; at most 3, the last ones. From journal
+   * version 4 on, as all that follows.
+   *
+   * @generated from field: repeated wellspring.step.v1.StepFailure failures = 17;
+   */
+  failures: StepFailure[];
+
+  /**
+   * Which of them the last attempt failed for, from 1; 0: it did not fail.
+   *
+   * @generated from field: uint32 failed_as = 18;
+   */
+  failedAs: number;
+
+  /**
+   * Attempts of this generation that are not listed any more.
+   *
+   * @generated from field: uint32 attempts_left_out = 19;
+   */
+  attemptsLeftOut: number;
+
+  /**
+   * Output and inputs are in a record of their own.
+   *
+   * @generated from field: bool payload_apart = 20;
+   */
+  payloadApart: boolean;
+
+  /**
+   * Inputs of the run under way that are not listed.
+   *
+   * @generated from field: uint32 inputs_left_out = 21;
+   */
+  inputsLeftOut: number;
 };
 
 /**
@@ -807,7 +947,35 @@ export type StepRun = Message<"wellspring.journal.v1.StepRun"> & {
  * Use `create(StepRunSchema)` to create a new message.
  */
 export const StepRunSchema: GenMessage<StepRun> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 10);
+  messageDesc(file_wellspring_journal_v1_state, 12);
+
+/**
+ * Key <entity>#run.<step index>: what is large of a step run.
+ *
+ * @generated from message wellspring.journal.v1.RunPayload
+ */
+export type RunPayload = Message<"wellspring.journal.v1.RunPayload"> & {
+  /**
+   * As StepRun.output.
+   *
+   * @generated from field: bytes output = 1;
+   */
+  output: Uint8Array;
+
+  /**
+   * As StepRun.inputs.
+   *
+   * @generated from field: repeated string inputs = 2;
+   */
+  inputs: string[];
+};
+
+/**
+ * Describes the message wellspring.journal.v1.RunPayload.
+ * Use `create(RunPayloadSchema)` to create a new message.
+ */
+export const RunPayloadSchema: GenMessage<RunPayload> = /*@__PURE__*/
+  messageDesc(file_wellspring_journal_v1_state, 13);
 
 /**
  * One attempt of a step run.
@@ -844,7 +1012,7 @@ export type Attempt = Message<"wellspring.journal.v1.Attempt"> & {
   endedMs: number;
 
   /**
-   * Why it failed; unset: it did not.
+   * Why it failed, up to journal version 3; then failed_as says it.
    *
    * @generated from field: wellspring.step.v1.StepFailure failure = 5;
    */
@@ -856,6 +1024,21 @@ export type Attempt = Message<"wellspring.journal.v1.Attempt"> & {
    * @generated from field: string replica = 6;
    */
   replica: string;
+
+  /**
+   * Which of StepRun.failures it failed for, from 1; 0: it did not fail. From journal version 4 on, as all that follows.
+   *
+   * @generated from field: uint32 failed_as = 7;
+   */
+  failedAs: number;
+
+  /**
+   * So often in a row it was asked for and put off (OVERLOADED, which spends none): asked is the first time, started
+   * and ended are the last. 0: once.
+   *
+   * @generated from field: uint32 times = 8;
+   */
+  times: number;
 };
 
 /**
@@ -863,7 +1046,7 @@ export type Attempt = Message<"wellspring.journal.v1.Attempt"> & {
  * Use `create(AttemptSchema)` to create a new message.
  */
 export const AttemptSchema: GenMessage<Attempt> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 11);
+  messageDesc(file_wellspring_journal_v1_state, 14);
 
 /**
  * Where a step run stands.

@@ -30,21 +30,21 @@ export type StepFailure = Message<"wellspring.step.v1.StepFailure"> & {
   class: ErrorClass;
 
   /**
-   * Declared reason, for instance TRUNCATED; a transport's own failure has its code's name.
+   * Declared reason, for instance TRUNCATED; a transport's own failure has its code's name. At most 64 bytes.
    *
    * @generated from field: string reason = 2;
    */
   reason: string;
 
   /**
-   * What went wrong, at most 1,024 characters.
+   * What went wrong, at most 1,024 bytes.
    *
    * @generated from field: string message = 3;
    */
   message: string;
 
   /**
-   * What a person can do about it, from the contract.
+   * What a person can do about it, from the contract; at most 256 bytes.
    *
    * @generated from field: string hint = 4;
    */
@@ -58,7 +58,7 @@ export type StepFailure = Message<"wellspring.step.v1.StepFailure"> & {
   code: Code;
 
   /**
-   * Address of the replica that answered.
+   * Address of the replica that answered, at most 255 bytes.
    *
    * @generated from field: string replica = 6;
    */
