@@ -1,14 +1,14 @@
 #!/usr/bin/env node
-// The bin: runs under any Node >= 20 and hands over to the Node 24 that npm installed beside us.
+// The bin: runs under any Node >= 20 and hands over to our own Node 24.
 import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { findNode } from './own-node.mjs'
 
 const here = dirname(fileURLToPath(import.meta.url))
-const node = join(here, '../node_modules/.bin/node')
-if (!existsSync(node)) {
+const node = findNode(dirname(here))
+if (node === undefined) {
   process.stderr.write(
     'wellspring is not installed yet: run "npm start" (or "npm install") in its folder first\n',
   )

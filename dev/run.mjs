@@ -6,11 +6,11 @@ import { chmodSync, existsSync, readFileSync, symlinkSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { findNode, isNewEnough, NODE_FROM, PACKAGED } from '../cli/own-node.mjs'
 
 const NODE_MIN = 20
 const JAVA_MIN = 17
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const ownNode = join(root, 'node_modules', '.bin', 'node')
 
 main(process.argv.slice(2))
 
@@ -27,7 +27,8 @@ function main(args) {
 
 /** Replaces itself as far as Node can: same streams, signals passed on, same exit code. */
 function run(args) {
-  const child = spawn(ownNode, args, {
+  const node = findNode(root)
+  const child = spawn(node, args, {
     cwd: root,
     stdio: 'inherit',
     env: {
@@ -39,7 +40,7 @@ function run(args) {
   })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   endWithNpm(child)
-  child.on('error', (error) => stop(`cannot run ${ownNode}: ${error.message}`))
+  child.on('error', (error) => stop(`cannot run ${node}: ${error.message}`))
   child.on('exit', (code, signal) =>
     process.exit(signal ? 128 + (constants.signals[signal] ?? 0) : (code ?? 1)),
   )
@@ -71,10 +72,16 @@ function npmProcess() {
 }
 
 function checkNode() {
-  const major = Number(process.versions.node.split('.')[0])
-  if (major >= NODE_MIN) return
+  const { node } = process.versions
+  const place = `${process.platform}-${process.arch}`
+  if (!PACKAGED.includes(place) && !isNewEnough(node))
+    stop(
+      `Node ${node} is too old: for ${place} the packages bring no Node of their own.`,
+      `Install Node ${NODE_FROM.join('.')} or newer (nodejs.org).`,
+    )
+  if (Number(node.split('.')[0]) >= NODE_MIN) return
   stop(
-    `Node ${process.versions.node} is too old.`,
+    `Node ${node} is too old.`,
     `Install Node ${NODE_MIN} or newer (nodejs.org); the newer Node that Wellspring runs on comes with its packages.`,
   )
 }
@@ -121,10 +128,15 @@ function packagesAreThere() {
   const wanted = readLock('package-lock.json')
   const found = readLock(join('node_modules', '.package-lock.json'))
   if (!wanted) stop('package-lock.json is missing: this is not a whole clone.')
-  if (!found || !existsSync(ownNode)) return false
-  return Object.entries(wanted).every(([path, { version, optional }]) =>
-    path === '' || found[path] ? path === '' || found[path].version === version : optional,
+  if (!found || !findNode(root)) return false
+  return Object.entries(wanted).every(
+    ([path, entry]) =>
+      path === '' || (found[path] ? isSame(found[path], entry) : entry.optional === true),
   )
+}
+
+function isSame(found, wanted) {
+  return found.version === wanted.version && found.integrity === wanted.integrity
 }
 
 function readLock(path) {
@@ -146,11 +158,14 @@ function installPackages() {
     stdio: ['ignore', 'inherit', 'inherit'],
   })
   if (done.error) stop(`npm cannot be run: ${done.error.message}`, 'Install npm beside Node.')
-  if (done.status !== 0 || !existsSync(ownNode))
-    stop(
-      'npm ci failed (its message is above).',
-      'Check the network and the npm registry, then try again.',
-    )
+  const wayOut = 'Check the network and the npm registry, then try again.'
+  if (done.status !== 0) stop('npm ci failed (its message is above).', wayOut)
+  if (findNode(root)) return
+  // npm passes over an optional package in silence, also when it is not the one that the lock file names.
+  stop(
+    `npm ci installed no node-${process.platform}-${process.arch}: it could not be fetched, or was not what package-lock.json says.`,
+    wayOut,
+  )
 }
 
 /** npx looks for a command in node_modules/.bin, where npm links every package's but our own. */
@@ -169,7 +184,7 @@ function linkCommand() {
 
 function generateCode() {
   say('generating code from proto/ …')
-  const done = spawnSync(ownNode, ['dev/gen.ts'], { cwd: root, stdio: 'inherit' })
+  const done = spawnSync(findNode(root), ['dev/gen.ts'], { cwd: root, stdio: 'inherit' })
   if (done.status !== 0) stop('generating code failed (its message is above).')
 }
 

@@ -1,22 +1,16 @@
 // Java and the jars of Kafka: found, checked and fetched once through Maven, with a way out in every error.
 import { execFile } from 'node:child_process'
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  copyFileSync,
-} from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { JarSet } from './jars.ts'
+import { ensureJars } from './jars.ts'
 
 const run = promisify(execFile)
 const project = join(import.meta.dirname, '..', '..')
-const poms = {
-  'kafka-libs': join(import.meta.dirname, 'pom.xml'),
-  'judge-libs': join(import.meta.dirname, 'judge', 'pom.xml'),
+
+export const jarSets = {
+  'kafka-libs': jarSet('kafka-libs', import.meta.dirname),
+  'judge-libs': jarSet('judge-libs', join(import.meta.dirname, 'judge')),
 } as const
 
 const limits = { javaVersionMin: 17, fetchMs: 600_000, outputBytesMax: 256 * 1024 * 1024 } as const
@@ -32,28 +26,19 @@ export const JVM_FLAGS = [
 ] as const
 
 /**
- * Class path of a set of jars, fetched into `.wellspring/` when they are missing or their pom has changed.
- * Rejects with one message that says what to do.
+ * Class path of a set of jars, fetched into `.wellspring/` when they are missing or their pom has changed, and compared
+ * with the recorded checksums before the first use. Rejects with one message that says what to do.
  */
-export async function fetchJars(set: keyof typeof poms): Promise<string> {
-  const pom = poms[set]
-  const directory = join(project, '.wellspring', set)
-  const fetched = join(directory, 'pom.xml')
-  const classPath = join(directory, '*')
-  if (existsSync(fetched) && readFileSync(fetched).equals(readFileSync(pom))) return classPath
-  mkdirSync(join(project, '.wellspring'), { recursive: true })
-  // Fetched aside and renamed: two processes that start at once each see either no jars or all of them.
-  const aside = mkdtempSync(`${directory}-`)
-  try {
-    await copyJars(pom, aside)
-    copyFileSync(pom, join(aside, 'pom.xml'))
-    rmSync(directory, { recursive: true, force: true })
-    renameSync(aside, directory)
-  } catch (error) {
-    rmSync(aside, { recursive: true, force: true })
-    if (!existsSync(fetched)) throw error // otherwise another process was quicker
+export async function fetchJars(set: keyof typeof jarSets): Promise<string> {
+  return ensureJars(jarSets[set], copyJars)
+}
+
+function jarSet(name: string, source: string): JarSet {
+  return {
+    pom: join(source, 'pom.xml'),
+    sums: join(source, 'jars.sha256'),
+    directory: join(project, '.wellspring', name),
   }
-  return classPath
 }
 
 /** Runs a Java main to its end and returns its standard output. Rejects with its error output. */
@@ -66,11 +51,14 @@ export async function runJava(args: readonly string[], timeoutMs = 60_000): Prom
   return stdout
 }
 
-async function copyJars(pom: string, directory: string): Promise<void> {
-  const goal = 'dependency:copy-dependencies'
+/** Lets Maven copy the jars of a pom into a directory. Rejects with one message that says what to do. */
+export async function copyJars(pom: string, directory: string): Promise<void> {
+  // The plugin's version is in the pom; --strict-checksums refuses what differs from its repository's checksum.
+  const goal = 'org.apache.maven.plugins:maven-dependency-plugin:copy-dependencies'
   const args = [
     '-q',
     '-B',
+    '--strict-checksums',
     '-f',
     pom,
     goal,

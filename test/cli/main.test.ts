@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { copyFile, mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { realSet } from '../ingest/data.ts'
@@ -169,7 +169,8 @@ test('a reader that stops reading ends the command quietly', imagexpress.needs, 
 test('before npm install the launcher says what to do', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'wellspring-launcher-'))
   await mkdir(join(folder, 'cli'))
-  await copyFile(LAUNCHER, join(folder, 'cli/wellspring.mjs'))
+  for (const file of ['wellspring.mjs', 'own-node.mjs'])
+    await copyFile(join(dirname(LAUNCHER), file), join(folder, 'cli', file))
   const child = spawn(process.execPath, [join(folder, 'cli/wellspring.mjs'), 'plates'])
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
   assert.match(await text(child.stderr), /not installed yet: run "npm start"/)
