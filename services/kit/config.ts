@@ -1,13 +1,18 @@
 // The environment of a wrapper, read once: every mistake in one report.
 import { delimiter, resolve } from 'node:path'
+import { artifactBytesMax } from '../../proto/artifact-file.ts'
 
 export type Config = {
   /** host:port; port 0 takes any free one. */
   readonly listen: string
   /** Directories that artifacts may be read from; the store is always one. */
   readonly roots: readonly string[]
-  /** Where artifacts and effect records are kept. */
+  /** Directories below the roots that are not read, unless a root lies below them. */
+  readonly rootsExcept: readonly string[]
+  /** Where artifacts and answers are kept. */
   readonly store: string | undefined
+  /** Largest file that is published. */
+  readonly artifactBytesMax: number
   /** Narrows the contract's max_in_flight_per_replica, never widens it. */
   readonly maxInFlight: number
   /** How long an execution goes on after its last caller left. */
@@ -21,7 +26,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   const number = (name: string, standard: number, min: number): number => {
     const text = environment[name]
     if (text === undefined || text === '') return standard
-    if (/^[0-9]{1,9}$/.test(text) && Number(text) >= min) return Number(text)
+    if (/^[0-9]{1,15}$/.test(text) && Number(text) >= min) return Number(text)
     mistakes.push(`${name}="${text}": want a whole number from ${min}`)
     return standard
   }
@@ -31,15 +36,19 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   const store = environment['WELLSPRING_STORE']
   const config: Config = {
     listen,
-    roots: (environment['WELLSPRING_ROOTS'] ?? '')
-      .split(delimiter)
-      .filter((root) => root !== '')
-      .map((root) => resolve(root)),
+    roots: pathsOf(environment['WELLSPRING_ROOTS']),
+    rootsExcept: pathsOf(environment['WELLSPRING_ROOTS_EXCEPT']),
     store: store ? resolve(store) : undefined,
+    artifactBytesMax: number('WELLSPRING_ARTIFACT_BYTES_MAX', artifactBytesMax, 1),
     maxInFlight: number('WELLSPRING_MAX_IN_FLIGHT', Number.POSITIVE_INFINITY, 1),
     orphanGraceMs: number('WELLSPRING_ORPHAN_GRACE_MS', 30_000, 0),
     drainMs: number('WELLSPRING_DRAIN_MS', 10_000, 0),
   }
   if (mistakes.length > 0) throw new Error(`Cannot start:\n  ${mistakes.join('\n  ')}`)
   return config
+}
+
+function pathsOf(text = ''): string[] {
+  const paths = text.split(delimiter).filter((path) => path !== '')
+  return paths.map((path) => resolve(path))
 }

@@ -1,9 +1,14 @@
 // Finished answers by effect key: in memory for the retry that follows at once, in the store for restarts and replicas.
 import { randomUUID } from 'node:crypto'
-import { link, mkdir, open, readFile, rm } from 'node:fs/promises'
+import { link, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { fromBinary } from '@bufbuild/protobuf'
 import { AnySchema } from '@bufbuild/protobuf/wkt'
+import { FileRefused, openPlain } from '../../proto/artifact-file.ts'
+import type { Binding } from './binding.ts'
+import { checkBinding } from './binding.ts'
+import { invalidRequest } from './errors.ts'
+import { hasCode, makeBelow, syncAbove, syncDirectory, writeDurably } from './files.ts'
 
 const answersMax = 2_000
 const answerBytesMax = 16 * 1024 * 1024
@@ -14,8 +19,8 @@ export type Answers = {
 }
 
 export type Finished = {
-  readonly entity: string
-  readonly type: string
+  /** Whose answer it is. */
+  readonly binding: Binding
   readonly bytes: Uint8Array
 }
 
@@ -42,41 +47,58 @@ export function createAnswers(): Answers {
 }
 
 export type Effects = {
-  /** The answer on record for the key. Throws when the record is of another type: two steps share a key. */
-  read(key: string, type: string): Promise<Uint8Array | undefined>
+  /** The answer on record for the key. Throws INVALID_REQUEST when it is another's. */
+  read(key: string, binding: Binding): Promise<Uint8Array | undefined>
   /** Puts an answer on record, write-once: returns what is on record now, ours or the winner's. */
-  write(key: string, type: string, bytes: Uint8Array): Promise<Uint8Array>
+  write(key: string, binding: Binding, bytes: Uint8Array): Promise<Uint8Array>
 }
 
-/** Records under <store>/effects/<first 2 hex digits>/<key>.binpb, each a google.protobuf.Any. <store>/.tmp exists. */
+/**
+ * Records at <store>/.answers/<first 2 hex digits>/<key>: whose answer it is as a line of JSON, then its bytes.
+ * Records of version 0.1 (<store>/effects/…, a google.protobuf.Any) do not say whose they are: such a one is the answer
+ * of the first who asks again, and from then on nobody else's.
+ */
 export function openEffects(store: string): Effects {
-  const pathOf = (key: string): string => join(store, 'effects', key.slice(0, 2), `${key}.binpb`)
+  async function bound(key: string, binding: Binding): Promise<Uint8Array | undefined> {
+    const record = await contentOf(join(store, '.answers', key.slice(0, 2), key))
+    if (record === undefined) return undefined
+    const end = record.indexOf('\n')
+    checkBinding(key, binding, JSON.parse(record.toString('utf8', 0, end)) as Binding)
+    return record.subarray(end + 1)
+  }
+
+  async function unbound(key: string, type: string): Promise<Uint8Array | undefined> {
+    const record = await contentOf(join(store, 'effects', key.slice(0, 2), `${key}.binpb`))
+    if (record === undefined) return undefined
+    const { typeUrl, value } = fromBinary(AnySchema, record)
+    if (typeUrl === `type.googleapis.com/${type}`) return value
+    throw invalidRequest(`idempotency key ${key} is that of an answer ${typeUrl}, not ${type}`)
+  }
+
   const effects: Effects = {
-    async read(key, type) {
-      const path = pathOf(key)
-      const bytes = await readFile(path).catch(whenMissing)
-      if (bytes === undefined) return undefined
-      const record = fromBinary(AnySchema, bytes)
-      if (record.typeUrl !== urlOf(type))
-        throw new Error(
-          `${path} holds ${record.typeUrl}, not ${urlOf(type)}: two steps share a key`,
-        )
-      return record.value
+    async read(key, binding) {
+      const known = await bound(key, binding)
+      if (known !== undefined) return known
+      const old = await unbound(key, binding.type)
+      return old === undefined ? undefined : await effects.write(key, binding, old)
     },
-    async write(key, type, bytes) {
-      const path = pathOf(key)
-      await mkdir(dirname(path), { recursive: true })
+    async write(key, binding, bytes) {
+      const made = await makeBelow(store, ['.answers', key.slice(0, 2)])
+      const path = join(store, '.answers', key.slice(0, 2), key)
       const temporary = join(store, '.tmp', randomUUID())
-      const record = create(AnySchema, { typeUrl: urlOf(type), value: bytes })
       try {
-        await writeDurably(temporary, toBinary(AnySchema, record))
+        await writeDurably(
+          temporary,
+          Buffer.concat([Buffer.from(`${JSON.stringify(binding)}\n`), bytes]),
+        )
         // link, not rename: it refuses to replace a record, on every file system that two replicas may share.
         await link(temporary, path)
         await syncDirectory(dirname(path))
+        await syncAbove(made)
         return bytes
       } catch (error) {
         if (!hasCode(error, 'EEXIST')) throw error
-        return (await effects.read(key, type)) ?? bytes
+        return (await bound(key, binding)) ?? bytes
       } finally {
         await rm(temporary, { force: true })
       }
@@ -85,36 +107,20 @@ export function openEffects(store: string): Effects {
   return effects
 }
 
-/** Writes a file and waits until the disk has it. */
-export async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
-  const file = await open(path, 'wx')
+/** What a record holds; undefined when there is none. */
+async function contentOf(path: string): Promise<Buffer | undefined> {
   try {
-    await file.writeFile(bytes)
-    await file.sync()
-  } finally {
-    await file.close()
+    const { handle, sizeBytes } = await openPlain(path)
+    try {
+      if (sizeBytes <= answerBytesMax) return await handle.readFile()
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    // A directory of that name is an entity's that looks like a record of old.
+    const isNone = error instanceof FileRefused && ['missing', 'not-a-file'].includes(error.trouble)
+    if (isNone) return undefined
+    throw error
   }
-}
-
-/** Waits until the disk has a directory's entries. */
-export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r')
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
-  }
-}
-
-export function hasCode(error: unknown, ...codes: readonly string[]): error is Error {
-  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
-}
-
-function whenMissing(error: unknown): undefined {
-  if (hasCode(error, 'ENOENT')) return undefined
-  throw error
-}
-
-function urlOf(type: string): string {
-  return `type.googleapis.com/${type}`
+  throw new Error(`${path} is larger than any answer: remove it`)
 }

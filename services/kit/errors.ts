@@ -60,6 +60,17 @@ export function invalidRequest(message: string): StepError {
   })
 }
 
+/** An artifact that no root of this service can ever hold: the announcement's fault, and no reason to pause the step. */
+export function refusedArtifact(message: string): StepError {
+  return new StepError({
+    reason: 'INVALID_REQUEST',
+    code: Code.INVALID_ARGUMENT,
+    class: ErrorClass.POISON,
+    hint: 'announce files below the roots of the services (WELLSPRING_ROOTS)',
+    message,
+  })
+}
+
 export function badResponse(message: string): StepError {
   return new StepError({
     reason: 'BAD_RESPONSE',

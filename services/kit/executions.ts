@@ -1,7 +1,9 @@
 // Executions by effect key: one at a time per key in a process, living apart from the callers that wait for it.
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Binding } from './binding.ts'
+import { checkBinding } from './binding.ts'
 import type { Answers, Effects } from './effects.ts'
-import { ended, full, invalidRequest } from './errors.ts'
+import { ended, full } from './errors.ts'
 import type { EndReason } from './errors.ts'
 import { logError } from './log.ts'
 
@@ -10,13 +12,13 @@ export type Job = {
   readonly method: string
   readonly entity: string
   readonly key: string
+  /** What the key stands for. */
+  readonly binding: Binding
   /** performance.now() at which it must have ended; a caller that joins may move it on. */
   readonly deadline: number
   readonly slots: Slots
   /** Where the answer goes on record, if the method wants that. */
   readonly effects: Effects | undefined
-  /** Full name of the response message. */
-  readonly type: string
   /** Does the work; returns the encoded response. */
   work(execution: Execution): Promise<Uint8Array>
 }
@@ -72,7 +74,7 @@ export function createExecutions(orphanGraceMs: number, answers: Answers): Execu
           throw ended('DEADLINE_EXCEEDED', `no time was left for ${job.method} of ${job.entity}`)
         const answer = answers.get(job.key)
         if (answer !== undefined) {
-          checkSame(job, answer)
+          checkBinding(job.key, job.binding, answer.binding)
           caller.dedup = 'replayed'
           return answer.bytes
         }
@@ -83,7 +85,7 @@ export function createExecutions(orphanGraceMs: number, answers: Answers): Execu
           if (started.replayed) caller.dedup = 'replayed'
           return bytes
         }
-        checkSame(job, execution.job)
+        checkBinding(job.key, job.binding, execution.job.binding)
         if (!execution.ended) {
           caller.dedup = 'joined'
           return await execution.wait(job, caller)
@@ -159,14 +161,14 @@ class Running implements Execution {
   }
 
   async #perform(answers: Answers): Promise<Uint8Array> {
-    const { key, type, entity, effects } = this.job
-    let bytes = await effects?.read(key, type)
+    const { key, binding, effects } = this.job
+    let bytes = await effects?.read(key, binding)
     this.replayed = bytes !== undefined
     if (bytes === undefined) {
       bytes = await this.job.work(this)
-      if (effects !== undefined) bytes = await effects.write(key, type, bytes)
+      if (effects !== undefined) bytes = await effects.write(key, binding, bytes)
     }
-    answers.set(key, { entity, type, bytes })
+    answers.set(key, { binding, bytes })
     return bytes
   }
 
@@ -210,12 +212,4 @@ class Running implements Execution {
     complain.unref()
     return true
   }
-}
-
-/** An effect key stands for one entity and one method; an answer never goes to another. */
-function checkSame(job: Job, known: { readonly entity: string; readonly type: string }): void {
-  if (job.entity === known.entity && job.type === known.type) return
-  throw invalidRequest(
-    `effect key ${job.key} of ${job.method} of ${job.entity} is already that of ${known.type} of ${known.entity}`,
-  )
 }

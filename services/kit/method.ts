@@ -12,10 +12,11 @@ import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import { CallContextSchema } from '#proto/wellspring/step/v1/call_pb.ts'
 import type { Roots } from './artifacts.ts'
+import { bindingOf } from './binding.ts'
 import type { Call, Failure, StepError } from './call.ts'
 import { decodeRequest, encodeResponse } from './codec.ts'
 import type { Effects } from './effects.ts'
-import { hasCode } from './effects.ts'
+import { hasCode } from './files.ts'
 import type { ErrorTable } from './errors.ts'
 import { className, diskFull, failureOf, statusOf } from './errors.ts'
 import type { Caller, Execution, Executions, Slots } from './executions.ts'
@@ -33,6 +34,7 @@ export type Shared = {
   readonly roots: Roots
   readonly store: string | undefined
   readonly effects: Effects | undefined
+  readonly artifactBytesMax: number
   readonly maxInFlight: number
 }
 
@@ -129,7 +131,11 @@ async function answer(
         method: method.name,
         entity: context.entity,
         key: context.effectKey,
-        type: method.method.output.typeName,
+        binding: bindingOf(
+          context,
+          { desc: method.method.input, message: request },
+          method.method.output.typeName,
+        ),
         deadline: deadlineOf(call, method.attemptMs),
         slots: method.slots,
         effects: method.recorded,
@@ -161,8 +167,8 @@ type Asked = {
 }
 
 async function work(method: Method, asked: Asked, execution: Execution): Promise<Uint8Array> {
-  const { errors, roots, store } = method
-  const begun = beginWork({ ...asked, execution, errors, roots, store })
+  const { errors, roots, store, artifactBytesMax } = method
+  const begun = beginWork({ ...asked, execution, errors, roots, store, artifactBytesMax })
   try {
     return encodeResponse(method, await method.handler(asked.request, begun.call))
   } finally {

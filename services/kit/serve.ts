@@ -17,7 +17,7 @@ import {
 } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { contractDigest } from '../../proto/digest.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
-import { openRoots, sweepTemporary } from './artifacts.ts'
+import { openRoots } from './artifacts.ts'
 import type { Handlers } from './call.ts'
 import type { Config } from './config.ts'
 import { readConfig } from './config.ts'
@@ -29,6 +29,7 @@ import { addHealth } from './health.ts'
 import { logError } from './log.ts'
 import type { Handler, Shared } from './method.ts'
 import { serveMethod } from './method.ts'
+import { openStore } from './store.ts'
 import { openTracing } from './trace.ts'
 
 export type { Call, PublishFile } from './call.ts'
@@ -80,8 +81,9 @@ export async function start<Service extends DescService>(
   const { name, version, service } = options
   const config = readConfig(environment)
   const { store } = config
-  if (store !== undefined) await sweepTemporary(store)
-  const roots = await openRoots(store === undefined ? config.roots : [...config.roots, store])
+  if (store !== undefined) await openStore(store)
+  const readable = store === undefined ? config.roots : [...config.roots, store]
+  const roots = await openRoots(readable, config.rootsExcept)
   const executions = createExecutions(config.orphanGraceMs, createAnswers())
   const tracing = openTracing(name, version, environment)
   const server = new Server()
@@ -94,6 +96,7 @@ export async function start<Service extends DescService>(
     roots,
     store,
     effects: store === undefined ? undefined : openEffects(store),
+    artifactBytesMax: config.artifactBytesMax,
     maxInFlight: config.maxInFlight,
   })
   addIntrospection(server, executions, { version, service })

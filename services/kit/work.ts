@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import type { Roots } from './artifacts.ts'
-import { NotReady, makeTemporary, publish } from './artifacts.ts'
+import { NotReady } from './artifacts.ts'
 import type { Call } from './call.ts'
 import type { ErrorTable } from './errors.ts'
 import { failureOf, messageCharsMax } from './errors.ts'
 import type { Execution } from './executions.ts'
+import { makeTemporary, publish } from './store.ts'
 import type { TraceSpan } from './trace.ts'
 
 export type WorkOptions = {
@@ -18,6 +19,8 @@ export type WorkOptions = {
   readonly errors: ErrorTable
   readonly roots: Roots
   readonly store: string | undefined
+  /** Largest file that is published. */
+  readonly artifactBytesMax: number
 }
 
 export type Work = {
@@ -50,7 +53,8 @@ export function beginWork(options: WorkOptions): Work {
     },
     async publish(files) {
       if (store === undefined) throw new Error('Cannot publish: WELLSPRING_STORE is not set')
-      return await publish(store, context, files, temporary)
+      const bytesMax = options.artifactBytesMax
+      return await publish({ store, context, movable: temporary, bytesMax }, files)
     },
     async tempDir() {
       const path =

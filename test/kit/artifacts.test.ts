@@ -1,10 +1,22 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { readFileSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { execFileSync } from 'node:child_process'
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { pathToFileURL } from 'node:url'
 import { create } from '@bufbuild/protobuf'
 import { status } from '@grpc/grpc-js'
 import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
@@ -14,7 +26,7 @@ import {
   SegmentNucleiRequestSchema,
   SegmentNucleiService,
 } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
-import { openRoots, publish, sweepTemporary } from '../../services/kit/artifacts.ts'
+import { openRoots } from '../../services/kit/artifacts.ts'
 import { startSegment, text } from './segment.ts'
 import { begin, contextOf, refusal, scratch } from './support.ts'
 
@@ -27,6 +39,14 @@ function artifactAt(path: string, bytes: string = text): Artifact {
   return create(ArtifactSchema, { uri, sizeBytes: bytes.length, sha256, mediaType: 'image/tiff' })
 }
 
+/** What a refused artifact is told to be. */
+async function told(open: Promise<string>): Promise<string> {
+  return await open.then(
+    () => assert.fail('it was opened'),
+    (error: Error) => `${error.name} ${error.message}`,
+  )
+}
+
 function requestFor(image: Artifact, key = '1'): SegmentNucleiRequest {
   return create(SegmentNucleiRequestSchema, { context: contextOf(key), nucleiImage: image })
 }
@@ -37,8 +57,8 @@ test('an artifact is opened only as announced', async (t) => {
   writeFileSync(path, text)
   const roots = await openRoots([root])
   assert.equal(await roots.open(artifactAt(path), signal), path)
-  await assert.rejects(roots.open(artifactAt(path, 'pixel'), signal), /has 6 bytes, announced 5/)
-  await assert.rejects(roots.open(artifactAt(path, 'PIXELS'), signal), /has SHA-256 .*, announced/)
+  for (const other of ['pixel', 'PIXELS'])
+    await assert.rejects(roots.open(artifactAt(path, other), signal), /differs from what was/)
   await assert.rejects(roots.open(artifactAt(join(root, 'none')), signal), /does not exist/)
   await assert.rejects(roots.open(artifactAt(root), signal), /under none of the roots/)
 })
@@ -86,94 +106,164 @@ test('a missing artifact is the ARTIFACT_NOT_READY of the service', async (t) =>
   assert.equal(forbidden.code, status.INVALID_ARGUMENT)
 })
 
-test('published files are whole, in their place, and nothing else is left', async (t) => {
-  const store = scratch(t)
-  const { client } = await startSegment(t, store, async () => {})
-  const request = requestFor(artifactAt('/x'))
-  const { labels, table } = await begin(client, segmentNuclei, request).answer
-  assert.ok(labels && table)
-  const path = fileURLToPath(labels.uri)
-  const key = '1'.padStart(32, '0')
-  assert.equal(path, join(store, 'E1/P1/a1/B07/t0/s2/z0/DNA/echo', key, 'labels.tiff'))
-  assert.equal(readFileSync(path, 'utf8'), text)
-  assert.deepEqual(labels, artifactAt(path))
-  assert.equal(table.sizeBytes, 4)
-  assert.deepEqual(readdirSync(join(store, '.tmp')), [])
-})
-
-test('a restarted or another replica returns the answer on record and does no work', async (t) => {
-  const store = scratch(t)
-  const request = requestFor(artifactAt('/x'))
-  const first = await startSegment(t, store, async () => {})
-  const answer = await begin(first.client, segmentNuclei, request).answer
-  await first.drain()
-  const second = await startSegment(t, store, () => assert.fail('worked again'))
-  assert.deepEqual(await begin(second.client, segmentNuclei, request).answer, answer)
-})
-
-test('of two replicas at work on one key, the loser returns what the winner published', async (t) => {
-  const store = scratch(t)
-  const slowMayGo = Promise.withResolvers<void>()
-  const slowIsIn = Promise.withResolvers<void>()
-  const fast = await startSegment(t, store, async () => {})
-  const slow = await startSegment(t, store, async () => {
-    slowIsIn.resolve()
-    await slowMayGo.promise
-  })
-  const request = requestFor(artifactAt('/x'))
-  const loser = begin(slow.client, segmentNuclei, request)
-  await slowIsIn.promise
-  const winner = await begin(fast.client, segmentNuclei, request).answer
-  writeFileSync(fileURLToPath(winner.table?.uri ?? ''), 'the winner')
-  slowMayGo.resolve()
-  assert.deepEqual(await loser.answer, winner)
-  assert.equal(readFileSync(fileURLToPath(winner.table?.uri ?? ''), 'utf8'), 'the winner')
-})
-
-test('without the record, files that an earlier attempt published are described, not replaced', async (t) => {
-  const store = scratch(t)
-  const context = contextOf('1')
-  const bytesOf = (content: string): { bytes: Buffer; mediaType: string } => ({
-    bytes: Buffer.from(content),
-    mediaType: 'text/csv',
-  })
-  const first = await publish(store, context, { 'a.csv': bytesOf('first') }, [])
-  const second = await publish(store, context, { 'a.csv': bytesOf('second!') }, [])
-  assert.deepEqual(second, first)
-  assert.equal(readFileSync(fileURLToPath(first['a.csv'].uri), 'utf8'), 'first')
-  assert.equal(dirname(fileURLToPath(first['a.csv'].uri)).startsWith(store), true)
-})
-
-test('of many that publish at once one wins, and all describe its files', async (t) => {
-  const store = scratch(t)
-  const one = async (n: number): Promise<string> => {
-    const file = { bytes: Buffer.from(String(n)), mediaType: 'text/plain' }
-    const files = await publish(store, contextOf('1'), { file }, [])
-    return files.file.sha256
+test('what differs is told to differ, never how: neither size nor digest nor content', async (t) => {
+  const root = scratch(t)
+  const path = join(root, 'secret')
+  const secret = 'root:x:0:0'
+  writeFileSync(path, secret)
+  const roots = await openRoots([root])
+  const uri = pathToFileURL(path).href
+  const announce = (bytes: string): Promise<string> =>
+    told(roots.open({ ...artifactAt(path, bytes), uri }, signal))
+  const texts = [await announce('0123456789'), await announce('x')]
+  const sha256 = createHash('sha256').update(secret).digest('hex')
+  for (const text of texts) {
+    assert.ok(!text.includes(sha256) && !text.includes(secret))
+    assert.equal(text.replaceAll(/\d+ bytes, SHA-256 [0-9a-f]{64}/g, ''), anonymous(texts[0] ?? ''))
   }
-  const digests = await Promise.all([1, 2, 3, 4, 5, 6].map(one))
-  assert.equal(new Set(digests).size, 1)
-  assert.deepEqual(readdirSync(join(store, '.tmp')), [])
+  assert.ok(!texts[1]?.includes(String(secret.length)), 'its size is told')
 })
 
-test('what a killed process left is swept a day later, not before', async (t) => {
+const anonymous = (text: string): string => text.replaceAll(/\d+ bytes, SHA-256 [0-9a-f]{64}/g, '')
+
+test('a link tells nothing of what lies behind it outside the roots', async (t) => {
+  const [root, outside] = [scratch(t), scratch(t)]
+  writeFileSync(join(outside, 'there'), text)
+  mkdirSync(join(outside, 'closed'), { mode: 0o000 })
+  const links: Readonly<Record<string, string>> = {
+    file: 'there',
+    missing: 'not-there',
+    deep: 'not-there/at/all',
+    below: 'there/below',
+    closed: 'closed/x',
+  }
+  for (const [name, target] of Object.entries(links))
+    symlinkSync(join(outside, target), join(root, name))
+  symlinkSync(outside, join(root, 'folder'))
+  symlinkSync(join(root, 'folder', 'not-there'), join(root, 'twice'))
+  const roots = await openRoots([root])
+  const names = [...Object.keys(links), 'twice', 'folder/there', 'folder/not-there', 'folder/a/b']
+  for (const name of names)
+    assert.equal(
+      await told(roots.open(artifactAt(join(root, name)), signal)),
+      `StepError ${pathToFileURL(join(root, name)).href} is under none of the roots of this service`,
+    )
+})
+
+test('a link within the roots is followed, and missing when it dangles', async (t) => {
+  const root = scratch(t)
+  writeFileSync(join(root, 'image'), text)
+  symlinkSync('image', join(root, 'link'))
+  symlinkSync('later', join(root, 'dangling'))
+  const roots = await openRoots([root])
+  assert.equal(await roots.open(artifactAt(join(root, 'link')), signal), join(root, 'image'))
+  assert.match(await told(roots.open(artifactAt(join(root, 'dangling')), signal)), /^NotReady/)
+})
+
+test('what is no regular file is refused at once, however it would wait', async (t) => {
+  const root = scratch(t)
+  execFileSync('mkfifo', [join(root, 'pipe')])
+  mkdirSync(join(root, 'folder'))
+  const server = createServer()
+  server.listen(join(root, 'socket'))
+  await once(server, 'listening')
+  t.after(() => server.close())
+  symlinkSync('/dev/zero', join(root, 'zeros'))
+  const roots = await openRoots([root, '/dev'])
+  for (const name of ['pipe', 'folder', 'socket', 'zeros'])
+    assert.match(await told(roots.open(artifactAt(join(root, name)), signal)), /no regular file/)
+})
+
+test('a name that no file can have is INVALID_REQUEST, for that call alone', async (t) => {
+  const root = scratch(t)
+  symlinkSync('b', join(root, 'a'))
+  symlinkSync('a', join(root, 'b'))
+  const roots = await openRoots([root])
+  const base = pathToFileURL(root).href
+  const uris: readonly (readonly [string, RegExp])[] = [
+    [`${base}/%00`, /zero byte/],
+    [`${base}/x%00.tiff`, /zero byte/],
+    [`${base}/a`, /links lead in a circle/],
+    [`${base}/a/x`, /links lead in a circle/],
+    [`${base}/${'x'.repeat(300)}`, /longer than a path/],
+    [`${base}/${'deep/'.repeat(1_000)}x`, /longer than a path/],
+    [`${base}/%2F..%2Fx`, /no file: URI/],
+    ['file://elsewhere/x', /no file: URI/],
+    ['http://127.0.0.1/x', /no file: URI/],
+    [`file:///${'x'.repeat(5_000)}`, /longer than a path/],
+    [`file:///none/${'x/'.repeat(900)}`, /under none of the roots/],
+  ]
+  for (const [uri, why] of uris) {
+    const artifact = create(ArtifactSchema, { ...artifactAt(root), uri })
+    assert.match(await told(roots.open(artifact, signal)), why)
+  }
   const store = scratch(t)
-  for (const name of ['old', 'new'])
-    await mkdir(join(store, '.tmp', name, 'x'), { recursive: true })
-  const dayAgo = Date.now() / 1_000 - 25 * 3_600
-  utimesSync(join(store, '.tmp', 'old'), dayAgo, dayAgo)
-  await sweepTemporary(store)
-  assert.deepEqual(readdirSync(join(store, '.tmp')), ['new'])
+  const { client } = await startSegment(t, store, async ({ nucleiImage }, call) => {
+    if (nucleiImage) await call.openArtifact(nucleiImage)
+  })
+  const image = artifactAt(join(store, 'x'))
+  for (const uri of [`${image.uri}%00`, `${image.uri}/${'y'.repeat(300)}`]) {
+    const refused = await refusal(
+      begin(client, segmentNuclei, requestFor({ ...image, uri })).answer,
+    )
+    assert.equal(refused.info?.reason, 'INVALID_REQUEST')
+    // Not PERMANENT: five of those in a row pause the step, and it is not at fault.
+    assert.equal(refused.info?.metadata['class'], 'POISON')
+  }
 })
 
-test('no entity, step or file name leads out of the store', async (t) => {
-  const store = join(scratch(t), 'store')
-  await mkdir(store)
-  const file = { bytes: Buffer.from('x'), mediaType: 'text/plain' }
-  for (const entity of ['../..', '/etc', 'a//b', 'a/./b', 'a b', '.tmp/b'])
-    await assert.rejects(publish(store, contextOf('1', { entity }), { file }, []), /cannot name/)
-  await assert.rejects(publish(store, contextOf('1', { step: '..' }), { file }, []), /cannot name/)
-  for (const name of ['../x', '.hidden', 'a/b', ''])
-    await assert.rejects(publish(store, contextOf('1'), { [name]: file }, []), /want a file name/)
-  assert.deepEqual(readdirSync(store), [])
+test('an exception takes what lies below it out of the roots, and a root below it is one', async (t) => {
+  const root = scratch(t)
+  for (const folder of ['.ssh', '.state/store']) mkdirSync(join(root, folder), { recursive: true })
+  for (const file of ['a', '.ssh/b', '.state/c', '.state/store/d'])
+    writeFileSync(join(root, file), text)
+  const except = [join(root, '.ssh'), join(root, '.state')]
+  const roots = await openRoots([root, join(root, '.state/store')], except)
+  for (const file of ['a', '.state/store/d'])
+    assert.equal(await roots.open(artifactAt(join(root, file)), signal), join(root, file))
+  for (const file of ['.ssh/b', '.ssh/none', '.state/c'])
+    assert.match(await told(roots.open(artifactAt(join(root, file)), signal)), /none of the roots/)
+})
+
+test('a file of eight terabytes costs its call until the signal, and no more', async (t) => {
+  const root = scratch(t)
+  const path = join(root, 'sparse')
+  closeSync(openSync(path, 'w'))
+  try {
+    truncateSync(path, 8 * 1024 ** 4)
+  } catch {
+    truncateSync(path, 64 * 1024 ** 3) // where the file system allows no more
+  }
+  const roots = await openRoots([root])
+  assert.match(await told(roots.open(artifactAt(path), signal)), /differs/)
+  const artifact = { ...artifactAt(path), sizeBytes: statSync(path).size }
+  const reason = new Error('over')
+  const ending = new AbortController()
+  setTimeout(() => ending.abort(reason), 50)
+  await assert.rejects(roots.open(artifact, ending.signal), reason)
+})
+
+test('a folder that is exchanged for a link while a file is opened leads nowhere', async (t) => {
+  const [root, outside] = [scratch(t), scratch(t)]
+  for (const folder of [join(root, 'real'), outside]) {
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(join(folder, 'x'), folder)
+  }
+  symlinkSync(outside, join(root, 'link'))
+  const roots = await openRoots([root])
+  const foreign = artifactAt(join(root, 'now', 'x'), outside)
+  let isOver = false
+  const exchange = (async () => {
+    while (!isOver) {
+      for (const name of ['real', 'link']) {
+        renameSync(join(root, name), join(root, 'now'))
+        await new Promise((resolve) => setImmediate(resolve))
+        renameSync(join(root, 'now'), join(root, name))
+      }
+    }
+  })()
+  for (let n = 0; n < 300; n += 1) await told(roots.open(foreign, signal))
+  isOver = true
+  await exchange
+  rmSync(join(root, 'link'))
 })

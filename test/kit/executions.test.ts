@@ -4,7 +4,8 @@ import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { status } from '@grpc/grpc-js'
-import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
+import { EchoImageRequestSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
+import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import {
   CancelRequestSchema,
   StepIntrospectionService,
@@ -194,6 +195,28 @@ test('a key never gives one entity the answer of another', async (t) => {
   assert.match(refused.details, /is already that of .* of E1\/P1\/a1\/B07/)
 })
 
+test('a key is bound to step, generation and input too; where a file lies is no input', async (t) => {
+  const { client } = await startEcho(t, () => ({ digest }))
+  const image = (uri: string, sha256: string) =>
+    create(ArtifactSchema, { uri, sizeBytes: 1, sha256, mediaType: '' })
+  const asked = echoRequest(key)
+  const first = create(EchoImageRequestSchema, { ...asked, image: image('file:///a', digest) })
+  await echo(client, first)
+  const moved = create(EchoImageRequestSchema, { ...asked, image: image('file:///b', digest) })
+  await echo(client, moved)
+  const others = [
+    { ...first, image: image('file:///a', 'b'.repeat(64)) },
+    { ...first, previous: 'other' },
+    { ...first, context: contextOf(key, { step: 'other' }) },
+    { ...first, context: { ...contextOf(key), generation: 2 } },
+  ]
+  for (const other of others) {
+    const refused = await refusal(echo(client, create(EchoImageRequestSchema, other)))
+    assert.equal(refused.info?.reason, 'INVALID_REQUEST')
+    assert.match(refused.details, /is already that of/)
+  }
+})
+
 /** An execution without a server, on timers that the test moves. */
 function direct(t: TestContext, graceMs: number): Direct {
   t.mock.timers.enable({ apis: ['setTimeout'] })
@@ -208,7 +231,7 @@ function direct(t: TestContext, graceMs: number): Direct {
         method: 'm',
         entity,
         key,
-        type: 't',
+        binding: { entity, step: 's', generation: 1, input: '', type: 't' },
         slots,
         effects: undefined,
         deadline: performance.now() + timeoutMs,

@@ -1,0 +1,91 @@
+// Files and directories of the kit's own: readable by their owner alone, made anew or not at all, never through a link.
+import { constants } from 'node:fs'
+import { chmod, lstat, mkdir, open, realpath, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+
+/** Modes of what is kept: others may not even list it. A umask can only take away from them. */
+export const modes = { directory: 0o700, file: 0o600 } as const
+
+/** Whether there is a directory at the path, or a link to one. */
+export async function isDirectory(path: string): Promise<boolean> {
+  const status = await stat(path).catch(() => undefined)
+  return status?.isDirectory() ?? false
+}
+
+/**
+ * A directory of ours: made when it is missing, closed to others when it is there and ours. Throws when something else
+ * is there. The directory above is there.
+ */
+export async function ownDirectory(path: string): Promise<void> {
+  await makeDirectory(path)
+  const { mode, uid } = await lstat(path)
+  if ((mode & 0o077) !== 0 && uid === process.getuid?.()) await chmod(path, modes.directory)
+}
+
+/** True: made. False: it was there. Throws when something else is there, a link too. */
+async function makeDirectory(path: string): Promise<boolean> {
+  try {
+    await mkdir(path, { mode: modes.directory })
+    return true
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error
+    if ((await lstat(path)).isDirectory()) return false
+    throw new Error(`${path} is no directory: somebody else has put something there, remove it`)
+  }
+}
+
+/**
+ * Makes a directory below another, one name after the other, through no link. Returns those that were made, the
+ * highest first.
+ */
+export async function makeBelow(above: string, names: readonly string[]): Promise<string[]> {
+  const real = await realpath(above)
+  const pathOf = (depth: number): string => join(real, ...names.slice(0, depth))
+  let depth = names.length
+  for (; depth > 0; depth -= 1) {
+    const there = await realpath(pathOf(depth)).catch(whenMissing)
+    if (there === undefined) continue
+    if (there !== pathOf(depth))
+      throw new Error(`${pathOf(depth)} leads through a link to ${there}: remove the link`)
+    break
+  }
+  const made: string[] = []
+  for (; depth < names.length; depth += 1)
+    if (await makeDirectory(pathOf(depth + 1))) made.push(pathOf(depth + 1))
+  return made
+}
+
+/** Writes a new file and waits until the disk has it. */
+export async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
+  const file = await open(path, 'wx', modes.file)
+  try {
+    await file.writeFile(bytes)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+/** Waits until the disk has a directory's entries. */
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
+  }
+}
+
+/** Waits until the disk has the entries of all directories that hold one of these. */
+export async function syncAbove(paths: readonly string[]): Promise<void> {
+  for (const path of paths.toReversed()) await syncDirectory(dirname(path))
+}
+
+export function hasCode(error: unknown, ...codes: readonly string[]): error is Error {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
+}
+
+export function whenMissing(error: unknown): undefined {
+  if (hasCode(error, 'ENOENT')) return undefined
+  throw error
+}
