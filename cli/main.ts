@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander'
 import { COMPLETENESS } from '../ingest/completeness.ts'
 import { messageOf } from '../ingest/sighting.ts'
 import { CliError, EXIT, EXIT_HELP } from './exit.ts'
+import type { ContractFlags } from './contract.ts'
 import { channels, duration, share, whole } from './flags.ts'
 import type { IngestFlags } from './ingest.ts'
 import type { Format } from './output.ts'
@@ -39,6 +40,7 @@ function program(): Command {
   addLooks(wellspring)
   addRecords(wellspring)
   addRedrive(wellspring)
+  addContract(wellspring)
   return wellspring
 }
 
@@ -170,6 +172,17 @@ function addRedrive(parent: Command): void {
     .option('-y, --yes', 'do not ask', false)
     .action(async (within: string | undefined, flags: RedriveFlags) =>
       (await import('./redrive.ts')).redrive(within ?? '', flags),
+    )
+}
+
+function addContract(parent: Command): void {
+  const contract = parent.command('contract').description('the contracts of step services')
+  verb(contract, 'digest', 'the digest of a contract, which both ends of a call compare')
+    .argument('<service>', 'full name of the service, or the end of it')
+    .option('--descriptor-set <file>', 'from there: protoc --include_imports -o, or buf build -o')
+    .option('--canonical', 'the text that the digest is made of', false)
+    .action(async (service: string, flags: ContractFlags) =>
+      (await import('./contract.ts')).contractDigestOf(service, flags),
     )
 }
 

@@ -1,30 +1,21 @@
 // One digest for what a step promises, so that both ends of a call can tell whether they mean the same contract.
 import { createHash } from 'node:crypto'
-import type { DescFile, DescService } from '@bufbuild/protobuf'
-import { clone, toBinary } from '@bufbuild/protobuf'
-import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt'
+import type { DescService } from '@bufbuild/protobuf'
+import { canonicalContract } from './canonical.ts'
+
+const known = new WeakMap<DescService, string>()
 
 /**
- * SHA-256, 64 hex digits, over the file that declares the service and the wellspring files that it imports,
- * directly or not, in the order of their names. Policy counts (options are part of a descriptor); comments do not.
+ * SHA-256, 64 hex digits, over the canonical form of all that the service's descriptors reach, in any file and
+ * package. Policy counts (options are part of a descriptor); comments, file names and reserved numbers do not. Throws
+ * an Error when an option cannot be decoded.
  */
 export function contractDigest(service: DescService): string {
-  const files = new Map<string, DescFile>()
-  collect(service.file, files)
-  const hash = createHash('sha256')
-  for (const name of [...files.keys()].toSorted()) {
-    const file = files.get(name)
-    if (file === undefined) continue
-    const proto = clone(FileDescriptorProtoSchema, file.proto)
-    delete proto.sourceCodeInfo
-    const bytes = toBinary(FileDescriptorProtoSchema, proto)
-    hash.update(`${name}\n${bytes.length}\n`).update(bytes)
-  }
-  return hash.digest('hex')
+  const digest = known.get(service) ?? digestOf(service)
+  known.set(service, digest)
+  return digest
 }
 
-function collect(file: DescFile, into: Map<string, DescFile>): void {
-  if (into.has(file.name) || !file.proto.package.startsWith('wellspring.')) return
-  into.set(file.name, file)
-  for (const dependency of file.dependencies) collect(dependency, into)
+function digestOf(service: DescService): string {
+  return createHash('sha256').update(canonicalContract(service)).digest('hex')
 }

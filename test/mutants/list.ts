@@ -1,6 +1,7 @@
 // Ways to break the protocol of takeover.md, each with the tests that must then fail. `find` stands exactly once in
 // its file. What a judge sees first is not always the worst that follows.
 import type { patches } from '../../coordinator/log/patches.ts'
+import { contractMutants } from './contracts.ts'
 import { supplyMutants } from './supply.ts'
 
 export type Edit = { readonly file: string; readonly find: string; readonly replace: string }
@@ -326,4 +327,9 @@ const unpatched = Object.entries(withoutPatch).map(([name, test]): Mutant => ({
   tests: [test],
 }))
 
-export const mutants: readonly Mutant[] = [...protocol, ...unpatched, ...supplyMutants]
+export const mutants: readonly Mutant[] = [
+  ...protocol,
+  ...unpatched,
+  ...supplyMutants,
+  ...contractMutants,
+]
