@@ -1,5 +1,5 @@
-// From a gRPC error to a failure in the contract's words. The library never makes our ErrorInfo, so an error
-// without it is the transport's own word.
+// From a gRPC error to a failure in the contract's words. The library never makes an ErrorInfo, so an error without it
+// is the transport's own word; one with it is what contract or kit declare, or UNDECLARED.
 import type { DescMethod } from '@bufbuild/protobuf'
 import { create, fromBinary, getOption } from '@bufbuild/protobuf'
 import { anyUnpack, durationMs } from '@bufbuild/protobuf/wkt'
@@ -9,9 +9,15 @@ import type { ErrorInfo } from '#proto/google/rpc/error_details_pb.ts'
 import type { Status } from '#proto/google/rpc/status_pb.ts'
 import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import { Purity, step as stepOption } from '#proto/wellspring/contract/v1/options_pb.ts'
+import {
+  Purity,
+  service as serviceOption,
+  step as stepOption,
+} from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
+import type { KitReason } from '../../proto/kit-reasons.ts'
+import { isKitReason, KIT_REASONS } from '../../proto/kit-reasons.ts'
 import type { Reason } from '../core/contract.ts'
 import { nameOf, reasonsOf } from '../core/contract.ts'
 
@@ -27,21 +33,33 @@ export type CallError = {
   readonly status: Uint8Array | undefined
 }
 
+/** Longest pause that a service can ask for. */
+const retryAfterMaxMs = 300_000
+
 export type Failed = { readonly failure: StepFailure; readonly retryAfterMs?: number }
 
 /** What classification needs to know of a step's contract. */
 export type ErrorContract = {
-  readonly domain: string
+  /** Full name of the service, for people. */
+  readonly service: string
+  /** Packages whose reasons are meant: the service's, and that of its errors_enum. */
+  readonly domains: ReadonlySet<string>
   readonly reasons: ReadonlyMap<string, Reason>
   readonly idempotent: boolean
 }
 
 export function errorContract(method: DescMethod): ErrorContract {
+  const { errorsEnum } = getOption(method.parent, serviceOption)
   return {
-    domain: method.parent.file.proto.package,
+    service: method.parent.typeName,
+    domains: new Set([packageOf(method.parent.typeName), packageOf(errorsEnum)]),
     reasons: reasonsOf(method.parent, () => {}),
     idempotent: getOption(method, stepOption).purity !== Purity.NOT_IDEMPOTENT,
   }
+}
+
+function packageOf(typeName: string): string {
+  return typeName.slice(0, Math.max(0, typeName.lastIndexOf('.')))
 }
 
 /** The failure that a gRPC error means for a step of this contract. */
@@ -49,17 +67,23 @@ export function classify(error: CallError, contract: ErrorContract, replica: str
   const status = statusOf(error.status)
   const info = detail(status, ErrorInfoSchema)
   const wish = detail(status, RetryInfoSchema)?.retryDelay
-  const meaning = declared(info, contract) ?? transport(error, contract)
+  const meaning = info ? stated(info, contract) : transport(error, contract)
+  const said = status?.message || error.details
   const failure = failureOf({
     ...meaning,
-    message: status?.message || error.details,
+    message: meaning.about === undefined ? said : `${meaning.about}: ${said}`,
     code: error.code,
     replica,
   })
-  return wish ? { failure, retryAfterMs: Math.max(0, durationMs(wish)) } : { failure }
+  if (!wish) return { failure }
+  const wishedMs = Math.max(0, durationMs(wish))
+  return { failure, retryAfterMs: Math.min(wishedMs, retryAfterMaxMs) }
 }
 
-type Meaning = Pick<StepFailure, 'class' | 'reason' | 'hint'>
+type Meaning = Pick<StepFailure, 'class' | 'reason' | 'hint'> & {
+  /** What comes before the message of whoever failed. */
+  readonly about?: string
+}
 
 /** A failure with its texts cut to what state and records may hold. */
 export function failureOf(
@@ -76,19 +100,40 @@ export function failureOf(
   })
 }
 
-function declared(info: ErrorInfo | undefined, contract: ErrorContract): Meaning | undefined {
-  if (info?.domain !== contract.domain) return undefined
-  const { reason } = info
-  const known = contract.reasons.get(reason)
+/** The contract decides what its reasons mean, and the kit's have their classes: what is claimed beyond that is not so. */
+function stated(info: ErrorInfo, contract: ErrorContract): Meaning {
+  const { reason, domain, metadata } = info
+  const isOurs = contract.domains.has(domain)
+  const known = isOurs ? contract.reasons.get(reason) : undefined
   if (known) return { class: known.class, reason, hint: known.hint }
-  // The kit's own reasons are the same for every contract; it states their class.
-  const own = KIT_CLASSES.get(info.metadata['class'] ?? '')
-  return own === undefined ? undefined : { class: own, reason, hint: info.metadata['hint'] ?? '' }
+  if (isOurs && isKitReason(reason)) {
+    const hint = metadata['hint'] ?? ''
+    return { class: classOf(reason, metadata['class'], contract), reason, hint }
+  }
+  return {
+    class: ErrorClass.AMBIGUOUS,
+    reason: 'UNDECLARED',
+    hint: 'declare the reason in the contract, then build wrapper and coordinator from it',
+    about: `${contract.service} declares no reason ${nameIn(domain, reason, contract)}`,
+  }
 }
 
-const KIT_CLASSES: ReadonlyMap<string, ErrorClass> = new Map(
-  Object.entries(ErrorClass).filter(([, value]) => value !== ErrorClass.UNSPECIFIED),
-)
+function nameIn(domain: string, reason: string, contract: ErrorContract): string {
+  const name = cut(reason, reasonCharsMax)
+  return contract.domains.has(domain) ? name : `${name} of domain "${cut(domain, reasonCharsMax)}"`
+}
+
+function classOf(
+  reason: KitReason,
+  claimed: string | undefined,
+  { idempotent }: ErrorContract,
+): ErrorClass {
+  const classes: readonly ErrorClass[] = KIT_REASONS[reason]
+  const chosen = classes.find((one) => nameOf(ErrorClass, one) === claimed) ?? classes[0]
+  // Again only if that does no harm.
+  if (chosen === ErrorClass.RETRYABLE && !idempotent) return ErrorClass.AMBIGUOUS
+  return chosen ?? ErrorClass.AMBIGUOUS
+}
 
 const NOTHING_CAME_BACK = 'nobody knows whether the call did anything'
 
@@ -101,7 +146,9 @@ function transport({ code, details }: CallError, contract: ErrorContract): Meani
         ? { class: ErrorClass.RETRYABLE, reason, hint: 'look whether the service is running' }
         : { class: ErrorClass.AMBIGUOUS, reason, hint: NOTHING_CAME_BACK }
     case Code.ABORTED:
-      return { class: ErrorClass.RETRYABLE, reason, hint: '' }
+      return contract.idempotent
+        ? { class: ErrorClass.RETRYABLE, reason, hint: '' }
+        : { class: ErrorClass.AMBIGUOUS, reason, hint: NOTHING_CAME_BACK }
     case Code.DEADLINE_EXCEEDED:
       return isNeverSent(details)
         ? { class: ErrorClass.RETRYABLE, reason: 'UNREACHABLE', hint: 'start the service' }

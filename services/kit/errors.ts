@@ -9,6 +9,7 @@ import { ErrorInfoSchema, RetryInfoSchema } from '#proto/google/rpc/error_detail
 import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
 import { ErrorClass, ErrorClassSchema } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { error as errorOption } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { KitReason } from '../../proto/kit-reasons.ts'
 import type { Failure } from './call.ts'
 import { StepError } from './call.ts'
 
@@ -52,7 +53,7 @@ export function errorTable(errors: DescEnum): ErrorTable {
 /** Failures of the kit itself; their reasons are the same for every service. */
 export function invalidRequest(message: string): StepError {
   return new StepError({
-    reason: 'INVALID_REQUEST',
+    reason: 'INVALID_REQUEST' satisfies KitReason,
     code: Code.INVALID_ARGUMENT,
     class: ErrorClass.PERMANENT,
     hint: 'the caller and the contract disagree: compare their contract digests',
@@ -63,7 +64,7 @@ export function invalidRequest(message: string): StepError {
 /** An artifact that no root of this service can ever hold: the announcement's fault, and no reason to pause the step. */
 export function refusedArtifact(message: string): StepError {
   return new StepError({
-    reason: 'INVALID_REQUEST',
+    reason: 'INVALID_REQUEST' satisfies KitReason,
     code: Code.INVALID_ARGUMENT,
     class: ErrorClass.POISON,
     hint: 'announce files below the roots of the services (WELLSPRING_ROOTS)',
@@ -73,7 +74,7 @@ export function refusedArtifact(message: string): StepError {
 
 export function badResponse(message: string): StepError {
   return new StepError({
-    reason: 'BAD_RESPONSE',
+    reason: 'BAD_RESPONSE' satisfies KitReason,
     code: Code.FAILED_PRECONDITION,
     class: ErrorClass.PERMANENT,
     hint: 'a mistake in the wrapper: report it to the team that owns the step',
@@ -83,7 +84,7 @@ export function badResponse(message: string): StepError {
 
 export function full(message: string, retryAfterMs: number): StepError {
   return new StepError({
-    reason: 'FULL',
+    reason: 'FULL' satisfies KitReason,
     code: Code.RESOURCE_EXHAUSTED,
     class: ErrorClass.OVERLOADED,
     hint: 'the service works at its limit: add replicas',
@@ -97,7 +98,7 @@ const diskRetryAfterMs = 5_000
 /** There was no room left to write in: nothing of the answer is to be seen, and the same call may succeed later. */
 export function diskFull(error: Error, place: string, isHarmless: boolean): StepError {
   return new StepError({
-    reason: 'DISK_FULL',
+    reason: 'DISK_FULL' satisfies KitReason,
     code: Code.RESOURCE_EXHAUSTED,
     // An effect that must not happen twice may have happened before its record was to be written.
     class: isHarmless ? ErrorClass.RETRYABLE : ErrorClass.AMBIGUOUS,
@@ -107,7 +108,7 @@ export function diskFull(error: Error, place: string, isHarmless: boolean): Step
   })
 }
 
-export type EndReason = 'DEADLINE_EXCEEDED' | 'CANCELLED' | 'DRAINING'
+export type EndReason = Extract<KitReason, 'DEADLINE_EXCEEDED' | 'CANCELLED' | 'DRAINING'>
 
 /** Nobody knows what the attempt did: it ran out of time, was cancelled, or its wrapper went down. */
 export function ended(reason: EndReason, message: string): StepError {
@@ -117,7 +118,7 @@ export function ended(reason: EndReason, message: string): StepError {
 
 function undeclared(message: string): StepError {
   return new StepError({
-    reason: 'UNDECLARED',
+    reason: 'UNDECLARED' satisfies KitReason,
     code: Code.INTERNAL,
     class: ErrorClass.AMBIGUOUS,
     hint: 'the wrapper threw what its contract does not declare: its log has the rest',

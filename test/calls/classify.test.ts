@@ -8,7 +8,17 @@ import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { classify, errorContract } from '../../coordinator/calls/classify.ts'
-import { full, statusOf } from '../../services/kit/errors.ts'
+import { KIT_REASONS } from '../../proto/kit-reasons.ts'
+import {
+  badResponse,
+  diskFull,
+  ended,
+  failureOf,
+  full,
+  invalidRequest,
+  refusedArtifact,
+  statusOf,
+} from '../../services/kit/errors.ts'
 
 const { RETRYABLE, OVERLOADED, PERMANENT, POISON, AMBIGUOUS } = ErrorClass
 const pure = errorContract(EchoService.method.echoImage)
@@ -24,7 +34,7 @@ function statusBytes(code: Code, info: Info, message = 'why'): Uint8Array {
 
 const transport: readonly [Code, string, ErrorClass, ErrorClass][] = [
   [Code.UNAVAILABLE, 'Connection dropped', RETRYABLE, AMBIGUOUS],
-  [Code.ABORTED, '', RETRYABLE, RETRYABLE],
+  [Code.ABORTED, '', RETRYABLE, AMBIGUOUS],
   [
     Code.DEADLINE_EXCEEDED,
     'Deadline exceeded after 1.0s,remote_addr=127.0.0.1:1',
@@ -80,27 +90,6 @@ const declared: readonly [string, Code, Info, ErrorClass, string][] = [
     AMBIGUOUS,
     'DRAINING',
   ],
-  [
-    'a reason of another domain',
-    Code.DATA_LOSS,
-    { reason: 'BAD_DATA', domain: 'x' },
-    PERMANENT,
-    'DATA_LOSS',
-  ],
-  [
-    'a reason nobody declares',
-    Code.UNAVAILABLE,
-    { reason: 'ODD', domain },
-    RETRYABLE,
-    'UNAVAILABLE',
-  ],
-  [
-    'a class nobody knows',
-    Code.INTERNAL,
-    { reason: 'ODD', domain, metadata: { class: 'UNSPECIFIED' } },
-    AMBIGUOUS,
-    'INTERNAL',
-  ],
 ]
 
 for (const [name, code, info, errorClass, reason] of declared)
@@ -113,6 +102,72 @@ for (const [name, code, info, errorClass, reason] of declared)
     assert.deepEqual([failure.class, failure.reason], [errorClass, reason])
     assert.deepEqual([failure.code, failure.message, failure.replica], [code, 'why', 'r:1'])
   })
+
+const undeclared: readonly [string, Code, Info][] = [
+  ['nobody declares', Code.UNAVAILABLE, { reason: 'ODD', domain }],
+  ...Object.keys(ErrorClass).map((name): [string, Code, Info] => [
+    `nobody declares, though it claims ${name}`,
+    Code.ABORTED,
+    { reason: 'ODD', domain, metadata: { class: name } },
+  ]),
+  ['is of another domain', Code.DATA_LOSS, { reason: 'BAD_DATA', domain: 'x' }],
+  ['of the kit is of another domain', Code.UNAVAILABLE, { reason: 'FULL', domain: 'x' }],
+  ['has the name of a property', Code.UNAVAILABLE, { reason: 'constructor', domain }],
+]
+
+for (const [name, code, info] of undeclared)
+  test(`a reason that ${name} is UNDECLARED, and AMBIGUOUS`, () => {
+    const error = { code, details: '', status: statusBytes(code, info) }
+    for (const contract of [pure, once]) {
+      const { failure } = classify(error, contract, 'r:1')
+      assert.deepEqual([failure.class, failure.reason], [AMBIGUOUS, 'UNDECLARED'])
+      assert.match(failure.message, /^wellspring\.steps\.echo\.v1\.EchoService declares no reason /)
+      assert.match(failure.message, new RegExp(`${info.reason}.*: why$`))
+      assert.match(failure.hint, /declare the reason in the contract/)
+    }
+  })
+
+const ofTheKit: readonly [string, string, ErrorClass, ErrorClass][] = [
+  ['INVALID_REQUEST', 'PERMANENT', PERMANENT, PERMANENT],
+  ['INVALID_REQUEST', 'POISON', POISON, POISON],
+  ['INVALID_REQUEST', 'RETRYABLE', PERMANENT, PERMANENT],
+  ['DISK_FULL', 'RETRYABLE', RETRYABLE, AMBIGUOUS],
+  ['DISK_FULL', 'AMBIGUOUS', AMBIGUOUS, AMBIGUOUS],
+  ['FULL', 'POISON', OVERLOADED, OVERLOADED],
+  ['UNDECLARED', 'RETRYABLE', AMBIGUOUS, AMBIGUOUS],
+  ['DRAINING', '', AMBIGUOUS, AMBIGUOUS],
+]
+
+for (const [reason, claimed, harmless, harmful] of ofTheKit)
+  test(`the kit's ${reason} that claims "${claimed}" has a class that it may have`, () => {
+    const info = { reason, domain, metadata: { class: claimed } }
+    const error = { code: Code.UNKNOWN, details: '', status: statusBytes(Code.UNKNOWN, info) }
+    assert.equal(classify(error, pure, '').failure.class, harmless)
+    assert.equal(classify(error, once, '').failure.class, harmful)
+  })
+
+test('what the kit fails for, the coordinator takes for what it is', () => {
+  const failures = [
+    invalidRequest('m'),
+    refusedArtifact('m'),
+    badResponse('m'),
+    full('m', 80),
+    diskFull(new Error('m'), '/', true),
+    diskFull(new Error('m'), '/', false),
+    ended('DRAINING', 'm'),
+    ended('CANCELLED', 'm'),
+    ended('DEADLINE_EXCEEDED', 'm'),
+  ].map(({ failure }) => failure)
+  failures.push(failureOf(new Error('m')))
+  assert.deepEqual(new Set(failures.map(({ reason }) => reason)), new Set(Object.keys(KIT_REASONS)))
+  for (const failure of failures) {
+    const { details, metadata } = statusOf(failure, domain)
+    const [status] = metadata.get('grpc-status-details-bin')
+    assert.ok(status instanceof Uint8Array)
+    const { failure: taken } = classify({ code: Code.UNKNOWN, details, status }, pure, '')
+    assert.deepEqual([taken.class, taken.reason], [failure.class, failure.reason])
+  }
+})
 
 test('hints come from the contract, or from the kit', () => {
   const hintOf = (info: Info): string =>
@@ -135,6 +190,14 @@ test('the wish of the service is milliseconds', () => {
   assert.equal(classify({ ...error, status: undefined }, pure, '').retryAfterMs, undefined)
 })
 
+test('nobody waits for hours because a service wishes it', () => {
+  const retryDelay = durationFromMs(86_400_000)
+  const details = [anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay }))]
+  const status = toBinary(StatusSchema, create(StatusSchema, { details }))
+  const error = { code: Code.UNAVAILABLE, details: '', status }
+  assert.equal(classify(error, pure, '').retryAfterMs, 300_000)
+})
+
 test('what the kit sends when it is full is understood', () => {
   const { details, metadata } = statusOf(full('4 calls', 80).failure, domain)
   const code = Code.RESOURCE_EXHAUSTED
@@ -145,9 +208,11 @@ test('what the kit sends when it is full is understood', () => {
 })
 
 test('texts are cut, damaged details are as none', () => {
-  const status = statusBytes(Code.INTERNAL, { reason: 'X', domain: 'x' }, 'x'.repeat(5_000))
+  const long = 'x'.repeat(5_000)
+  const status = statusBytes(Code.INTERNAL, { reason: long, domain: long }, long)
   const { failure } = classify({ code: Code.INTERNAL, details: '', status }, pure, '')
   assert.equal(failure.message.length, 1_024)
+  assert.match(failure.message, /: x+…$/)
   const damaged = { code: Code.INTERNAL, details: 'd\ud800', status: Buffer.from([255, 1, 2]) }
   assert.deepEqual(classify(damaged, pure, '').failure.message, 'd\ufffd')
 })

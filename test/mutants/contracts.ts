@@ -8,6 +8,12 @@ const canonical = (find: string, replace: string): Edit => ({
   replace,
 })
 
+const classify = (find: string, replace: string): Edit => ({
+  file: 'coordinator/calls/classify.ts',
+  find,
+  replace,
+})
+
 export const contractMutants: readonly Mutant[] = [
   {
     name: 'the digest ends where our own packages do',
@@ -28,5 +34,15 @@ export const contractMutants: readonly Mutant[] = [
     name: 'the digest leaves out what a rule of their own says',
     edits: [canonical('      this.#addExtension(extension)\n', '')],
     tests: [digest('rule of their own')],
+  },
+  {
+    name: 'believe the class that an undeclared reason claims',
+    edits: [
+      classify(
+        "    class: ErrorClass.AMBIGUOUS,\n    reason: 'UNDECLARED',\n",
+        "    class: info.metadata['class'] === 'RETRYABLE' ? ErrorClass.RETRYABLE : ErrorClass.AMBIGUOUS,\n    reason: 'UNDECLARED',\n",
+      ),
+    ],
+    tests: [{ file: 'test/calls/classify.test.ts', only: 'claims RETRYABLE is UNDECLARED' }],
   },
 ]
