@@ -29,7 +29,8 @@ export async function contractDigestOf(name: string, flags: ContractFlags): Prom
   showOne(
     output,
     { service: service.typeName, digest, ...(canonical && { canonical: text }) },
-    () => (canonical ? text : digest),
+    canonical ? text.split('\n') : [digest],
+    (shown) => shown.join('\n'),
   )
 }
 

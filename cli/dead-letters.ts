@@ -26,7 +26,7 @@ export async function deadLetters(within: string, flags: DeadLetterFlags): Promi
       : ledger.refusedInputs.filter(({ entity }) => isWithin(entity, within))
   const letters = [...parked, ...inputs]
   const items = letters.map((letter) => jsonOf(DeadLetterSchema, letter))
-  showList(flags.output, items, () => deadLettersText(letters, within))
+  showList(flags.output, items, letters, (shown) => deadLettersText(shown, within))
 }
 
 export function deadLettersText(letters: readonly DeadLetter[], within: string): string {
@@ -58,7 +58,7 @@ function groupText(group: readonly DeadLetter[], within: string): string {
     lines.push(`  … and ${group.length - rowsMax} more (-o jsonl lists them)`)
   if (step !== '')
     lines.push(
-      `  next  npx wellspring redrive ${within === '' ? '' : `${quoted(within)} `}--where step=${step},reason=${failure?.reason ?? ''} --dry-run`,
+      `  next  npx wellspring redrive ${within === '' ? '' : `${quoted(within)} `}--where ${quoted(`step=${step},reason=${failure?.reason ?? ''}`)} --dry-run`,
     )
   return lines.join('\n')
 }

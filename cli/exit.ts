@@ -19,12 +19,18 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 coordinator o
 10 asserted condition false (verify), 124 timed out, 130 interrupted.
 Data goes to stdout, everything else to stderr.`
 
-/** Ends the command with a message for people and an exit code. */
+/** Ends the command with a message for people, lines below it, and an exit code. */
 export class CliError extends Error {
   readonly exit: ExitCode
-  constructor(exit: ExitCode, message: string, options?: ErrorOptions) {
+  readonly lines: readonly string[]
+  constructor(
+    exit: ExitCode,
+    message: string,
+    options: ErrorOptions & { readonly lines?: readonly string[] } = {},
+  ) {
     super(message, options)
     this.name = 'CliError'
     this.exit = exit
+    this.lines = options.lines ?? []
   }
 }

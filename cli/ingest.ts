@@ -20,7 +20,7 @@ import { kafkaPlace } from './environment.ts'
 import { CliError, EXIT } from './exit.ts'
 import { jsonOf } from './json.ts'
 import type { Format } from './output.ts'
-import { say, showList } from './output.ts'
+import { progress, say, showList } from './output.ts'
 import { openTopics } from './topics.ts'
 import { quoted } from './why.ts'
 
@@ -67,7 +67,9 @@ export async function ingest(path: string, flags: IngestFlags): Promise<void> {
     ...told.map((one) => toldJson(one, flags.dryRun)),
     ...refusals.map(({ origin, reason }) => ({ refused: origin, reason })),
   ]
-  showList(flags.output, items, () => told.map((one) => toldText(one, flags.dryRun)).join('\n'))
+  showList(flags.output, items, told, (shown) =>
+    shown.map((one) => toldText(one, flags.dryRun)).join('\n'),
+  )
   for (const { origin, reason } of refusals) say(`refused  ${origin}: ${reason}`)
   const next = told[0]
   if (next && !flags.dryRun && flags.output === 'text')
@@ -106,10 +108,10 @@ async function announceOne(
     author: instrument,
     onImage: (image) => {
       if (flags.dryRun) images.push(image)
-      else if (process.stderr.isTTY) progress(image)
+      else progress(image.identity ? entityKey(image.identity) : '')
     },
   })
-  if (process.stderr.isTTY && !flags.dryRun) process.stderr.write('\r\u001b[K')
+  if (!flags.dryRun) progress('')
   const told = {
     plate: plate.entity,
     planned: plannedImages(plan),
@@ -118,10 +120,6 @@ async function announceOne(
     images,
   }
   return { told, refusals: announced.refusals }
-}
-
-function progress(image: ImageAcquired): void {
-  if (image.identity) process.stderr.write(`\r\u001b[K${entityKey(image.identity)}`)
 }
 
 function plannedImages(plan: PlatePlan): number {

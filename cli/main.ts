@@ -7,7 +7,7 @@ import type { ContractFlags } from './contract.ts'
 import { channels, duration, share, whole } from './flags.ts'
 import type { IngestFlags } from './ingest.ts'
 import type { Format } from './output.ts'
-import { FORMATS, say } from './output.ts'
+import { FORMATS, data, say, sayLines } from './output.ts'
 import type { RedriveFlags } from './redrive.ts'
 import type { ResultFlags } from './results.ts'
 import type { Where } from './where.ts'
@@ -26,6 +26,7 @@ async function run(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
     say(`wellspring: ${messageOf(error)}`)
+    if (error instanceof CliError) say(...error.lines.map((line) => `  ${line}`))
     return error instanceof CliError ? error.exit : EXIT.failed
   }
 }
@@ -36,6 +37,7 @@ function program(): Command {
     .showHelpAfterError('(wellspring --help lists the verbs)')
     .addHelpText('after', EXIT_HELP)
     .exitOverride()
+    .configureOutput({ writeOut: data, writeErr: sayLines })
   addIngest(wellspring)
   addLooks(wellspring)
   addRecords(wellspring)

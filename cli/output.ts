@@ -1,28 +1,86 @@
-// What the person sees: data on stdout in the form asked for, everything else on stderr.
+// What the person sees: data on stdout in the form asked for, everything else on stderr. The one exit for text: wherever
+// the words come from, no control character in them reaches a terminal, and none splits a line.
 import type { JsonValue } from '@bufbuild/protobuf'
+import { jsonText, lines, oneLine } from '../proto/plain-text.ts'
 
 export const FORMATS = ['text', 'json', 'jsonl'] as const
 export type Format = (typeof FORMATS)[number]
 
+/** Lines of ours on stdout. Values in them have been through shown(). */
 export function data(text: string): void {
-  process.stdout.write(text.endsWith('\n') || text === '' ? text : `${text}\n`)
+  process.stdout.write(text.endsWith('\n') || text === '' ? visible(text) : `${visible(text)}\n`)
 }
 
-export function say(text: string): void {
-  process.stderr.write(`${text}\n`)
+/** One value as JSON on stdout, with something of JSON's own behind it. */
+export function dataJson(value: JsonValue, more = ''): void {
+  process.stdout.write(`${jsonText(value)}${more}\n`)
 }
 
-/** One thing: text, or JSON on one line (jsonl) or indented (json). */
-export function showOne(format: Format, value: JsonValue, text: () => string): void {
-  if (format === 'text') data(text())
-  else data(format === 'json' ? JSON.stringify(value, null, 2) : JSON.stringify(value))
+/** One line on stderr for each text. */
+export function say(...texts: readonly string[]): void {
+  for (const text of texts) process.stderr.write(`${oneLine(text)}\n`)
 }
 
-/** A list: text, {"items": […], "nextPageToken": ""}, or one object a line. */
-export function showList(format: Format, items: readonly JsonValue[], text: () => string): void {
-  if (format === 'text') data(text())
-  else if (format === 'json') data(JSON.stringify({ items, nextPageToken: '' }, null, 2))
-  else for (const item of items) data(JSON.stringify(item))
+/** Lines of ours on stderr, for instance a help text. */
+export function sayLines(text: string): void {
+  process.stderr.write(lines(text))
+}
+
+/** A line on a terminal that the next one takes the place of; the empty one takes it away. */
+export function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${oneLine(text)}`)
+}
+
+/** One thing: the text of it, or its JSON on one line (jsonl) or indented (json). */
+export function showOne<T>(
+  format: Format,
+  json: JsonValue,
+  value: T,
+  text: (shown: T) => string,
+): void {
+  if (format === 'text') data(text(shown(value)))
+  else if (format === 'json') process.stdout.write(`${jsonText(json, 2)}\n`)
+  else dataJson(json)
+}
+
+/** A list: the text of it, {"items": […], "nextPageToken": ""}, or one object a line. */
+export function showList<T>(
+  format: Format,
+  items: readonly JsonValue[],
+  value: T,
+  text: (shown: T) => string,
+): void {
+  if (format !== 'jsonl') showOne(format, { items: [...items], nextPageToken: '' }, value, text)
+  else for (const item of items) dataJson(item)
+}
+
+/** A copy in which every text is one line, for the making of text: the JSON of a thing has its texts as they are. */
+export function shown<T>(value: T): T {
+  return copyOf(value) as T
+}
+
+function copyOf(value: unknown): unknown {
+  if (typeof value === 'string') return oneLine(value)
+  if (Array.isArray(value)) return value.map(copyOf)
+  if (value instanceof Map)
+    return new Map([...value].map(([key, inner]) => [copyOf(key), copyOf(inner)]))
+  if (value instanceof Set) return new Set([...value].map(copyOf))
+  if (value === null || typeof value !== 'object' || ArrayBuffer.isView(value)) return value
+  // The names too: some objects are keyed by what came from outside.
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [oneLine(name), copyOf(inner)]),
+  )
+}
+
+const ESCAPE = String.fromCharCode(27)
+
+/** The colours that paint() makes, and nothing else that a terminal obeys. */
+const ownColours = new RegExp(`(${ESCAPE}\\[(?:3[1-4]|90|0)m)`)
+
+/** Lines of ours, in our colours. */
+export function visible(text: string): string {
+  const parts = text.split(ownColours)
+  return parts.map((part, at) => (at % 2 === 1 ? part : lines(part))).join('')
 }
 
 /** Columns aligned; numbers to the right. The first row is the header. */

@@ -31,7 +31,7 @@ export async function plates(flags: Flags): Promise<void> {
     if (pageToken === '') break
   }
   const items = found.map((status) => jsonOf(EntityStatusSchema, status))
-  showList(flags.output, items, () => platesText(found))
+  showList(flags.output, items, found, platesText)
   if (found.length === 0 && flags.output === 'text')
     say('no plates yet: npx wellspring ingest DIR --experiment NAME')
 }
@@ -57,8 +57,8 @@ export function platesText(found: readonly EntityStatus[]): string {
 /** One plate: counts, heat map, verdict, holes by name, and what to type next. */
 export async function plate(name: string, flags: Flags & { timePoint?: number }): Promise<void> {
   const found = await ask(flags, (control) => control.getPlate({ plate: name }))
-  showOne(flags.output, jsonOf(GetPlateResponseSchema, found), () =>
-    plateText(found, lookOf(), flags.timePoint),
+  showOne(flags.output, jsonOf(GetPlateResponseSchema, found), found, (shown) =>
+    plateText(shown, lookOf(), flags.timePoint),
   )
 }
 
@@ -147,12 +147,12 @@ export async function well(name: string, flags: Flags): Promise<void> {
     about: jsonOf(ExplainResponseSchema, about),
     holes: holes.map(({ entity: hole, reason, step }) => ({ entity: hole, reason, step })),
   }
-  showOne(flags.output, json, () =>
+  showOne(flags.output, json, { about, view, holes, entity }, (shown) =>
     [
-      explainText(about, lookOf()),
-      ...(view?.status ? [countsText(view.status)] : []),
-      ...(view ? [`worst verdict of it and below  ${verdictWord(view.worst)}`] : []),
-      ...holeLines(holes, entity),
+      explainText(shown.about, lookOf()),
+      ...(shown.view?.status ? [countsText(shown.view.status)] : []),
+      ...(shown.view ? [`worst verdict of it and below  ${verdictWord(shown.view.worst)}`] : []),
+      ...holeLines(shown.holes, shown.entity),
     ].join('\n'),
   )
 }
@@ -174,7 +174,7 @@ async function explainWell(name: string, flags: WhereFlags): Promise<ExplainResp
     )
     if (only === undefined) throw error
     if (others.length === 0) return explain(only, flags)
-    const list = [only, ...others].map((entity) => `  ${entity}`).join('\n')
-    throw new CliError(EXIT.usage, `"${name}" has several time points: say which\n${list}`)
+    const lines = [only, ...others]
+    throw new CliError(EXIT.usage, `"${name}" has several time points: say which`, { lines })
   }
 }

@@ -12,11 +12,12 @@ import { CliError, EXIT } from './exit.ts'
 import { openLedger } from './ledger.ts'
 import { jsonOf } from './json.ts'
 import type { Format } from './output.ts'
-import { say, showList } from './output.ts'
+import { say, showList, shown } from './output.ts'
 import type { Parked } from './selection.ts'
 import type { Where } from './where.ts'
 import { parkedRuns } from './selection.ts'
 import { openTopics } from './topics.ts'
+import { quoted } from './why.ts'
 
 export type RedriveFlags = WhereFlags & {
   readonly output: Format
@@ -47,15 +48,15 @@ export async function redrive(within: string, flags: RedriveFlags): Promise<void
     const commands = meant.map((run) => redriveOf(run, flags.reason))
     const items = commands.map((command) => jsonOf(CommandSchema, command))
     if (flags.dryRun)
-      return showList(flags.output, items, () => redriveText(meant, 'would redrive'))
+      return showList(flags.output, items, meant, (shown) => redriveText(shown, 'would redrive'))
     if (!flags.yes) await confirm(meant)
     await topics.announce(
       commands.map((command, at) =>
         commandRecord(command, meant[at]?.entity ?? '', place.application),
       ),
     )
-    showList(flags.output, items, () => redriveText(meant, 'redriven'))
-    say(`next: npx wellspring why ${meant[0]?.entity ?? ''}`)
+    showList(flags.output, items, meant, (shown) => redriveText(shown, 'redriven'))
+    say(`next: npx wellspring why ${quoted(meant[0]?.entity ?? '')}`)
   } finally {
     await topics.close()
   }
@@ -86,7 +87,7 @@ export function redriveText(meant: readonly Parked[], done: string): string {
 }
 
 async function confirm(meant: readonly Parked[]): Promise<void> {
-  say(redriveText(meant, 'would redrive'))
+  say(...redriveText(shown(meant), 'would redrive').split('\n'))
   if (!process.stdin.isTTY)
     throw new CliError(EXIT.usage, 'nobody to ask: say -y to redrive, or --dry-run to look only')
   const lines = createInterface({ input: process.stdin, output: process.stderr })

@@ -8,7 +8,7 @@ import { kafkaPlace } from './environment.ts'
 import type { TopicRecord } from './ledger.ts'
 import { jsonOf } from './json.ts'
 import type { Format } from './output.ts'
-import { data, say, table } from './output.ts'
+import { data, dataJson, say, shown, table } from './output.ts'
 import { isWithin } from './selection.ts'
 import { closedWord } from './states.ts'
 import { openTopics } from './topics.ts'
@@ -66,17 +66,15 @@ export function readResult(
 /** Row by row, so that a million results need no string of a million results. */
 function show(found: readonly Found[], format: Format): void {
   if (format === 'jsonl') {
-    for (const one of found) data(JSON.stringify(itemOf(one)))
+    for (const one of found) dataJson(itemOf(one))
   } else if (format === 'json') {
     data('{"items": [')
-    found.forEach((one, at) =>
-      data(`${JSON.stringify(itemOf(one))}${at + 1 < found.length ? ',' : ''}`),
-    )
+    found.forEach((one, at) => dataJson(itemOf(one), at + 1 < found.length ? ',' : ''))
     data('], "nextPageToken": ""}')
   } else if (found.length === 0) {
     say('no results yet')
   } else {
-    data(table(found.map((one) => [one.key, summary(one.value)])))
+    data(table(found.map((one) => shown([one.key, summary(one.value)]))))
   }
 }
 

@@ -46,7 +46,8 @@ export async function verify(within: string, flags: VerifyFlags): Promise<void> 
   showOne(
     flags.output,
     { pipeline: pipeline.label, ...found, plates: [...found.plates], names: toNames(found) },
-    () => verifyText(found, pipeline.label),
+    found,
+    (shown) => verifyText(shown, pipeline.label),
   )
   if (!isClean(found))
     throw new CliError(

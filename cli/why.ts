@@ -22,7 +22,9 @@ import { classWord, stateGlyph, verdictWord } from './states.ts'
 /** Prints what is known about the one entity that `about` names. */
 export async function why(about: string, flags: WhereFlags & { output: Format }): Promise<void> {
   const known = await explain(about, flags)
-  showOne(flags.output, jsonOf(ExplainResponseSchema, known), () => explainText(known, lookOf()))
+  showOne(flags.output, jsonOf(ExplainResponseSchema, known), known, (shown) =>
+    explainText(shown, lookOf()),
+  )
 }
 
 /** Asks, and refuses the ambiguous (2, with candidates) and the unknown (3). */
@@ -35,8 +37,8 @@ export async function explain(about: string, flags: WhereFlags): Promise<Explain
       EXIT.notFound,
       `nothing is known of "${about}": no entity key, file name, URI or trace id matches (npx wellspring plates lists what is known)`,
     )
-  const list = known.candidates.map((candidate) => `  ${candidate}`).join('\n')
-  throw new CliError(EXIT.usage, `"${about}" is ambiguous: say which\n${list}`)
+  const lines = known.candidates
+  throw new CliError(EXIT.usage, `"${about}" is ambiguous: say which`, { lines })
 }
 
 export function explainText(known: ExplainResponse, look: Look): string {
@@ -54,7 +56,7 @@ export function explainText(known: ExplainResponse, look: Look): string {
   if (parked && !known.next.includes('redrive')) {
     const entity = parked.entity || known.entity
     lines.push(
-      `         npx wellspring redrive ${quoted(entity)} --where step=${parked.step} --dry-run`,
+      `         npx wellspring redrive ${quoted(entity)} --where ${quoted(`step=${parked.step}`)} --dry-run`,
     )
   }
   return lines.join('\n')
@@ -111,7 +113,7 @@ export function levelWord(level: Level): string {
 
 /** Safe to paste into a shell. */
 export function quoted(text: string): string {
-  return /^[A-Za-z0-9._/%#@:-]+$/.test(text) && !text.startsWith('#')
+  return /^[A-Za-z0-9._/%#@:=,-]+$/.test(text) && !/^[#-]/.test(text)
     ? text
     : `'${text.replaceAll("'", String.raw`'\''`)}'`
 }

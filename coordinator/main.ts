@@ -16,14 +16,14 @@ import { openKafkaLog } from './log/kafka.ts'
 import { limits } from './log/limits.ts'
 import { openStandby } from './log/standby.ts'
 import { createTopics } from './log/topics.ts'
-import { jsonLogger } from './logger.ts'
+import { jsonLogger, say, sayReady } from './logger.ts'
 import { openSpanDesk } from './spans.ts'
 
 /** Longest time from SIGTERM to the end. */
 const STOP_WITHIN_MS = 8_000
 
 const config = readConfig(process.env)
-const logger = jsonLogger(config.instance, (line) => process.stderr.write(line))
+const logger = jsonLogger(config.instance)
 const clock = systemClock()
 const stop = Promise.withResolvers<string>()
 process.once('SIGTERM', () => stop.resolve('SIGTERM'))
@@ -32,7 +32,7 @@ process.once('SIGINT', () => stop.resolve('SIGINT'))
 /** Going on would be wrong: say why and leave, so that the process is started again. */
 function fatal(error: Error): never {
   logger('error', error.message, { fatal: true })
-  process.stderr.write(`${error.message}\n`)
+  say(error.message)
   process.exit(1)
 }
 
@@ -99,7 +99,7 @@ async function main(): Promise<void> {
     control: control.address,
     otlp: spans.address,
   }
-  process.stdout.write(`${JSON.stringify(ready)}\n`)
+  sayReady(ready)
 
   logger('info', 'stopping', { signal: await stop.promise })
   setTimeout(() => process.exit(0), STOP_WITHIN_MS).unref()

@@ -19,6 +19,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fetchJars, findJava, JVM_FLAGS, runJava } from './broker/java.ts'
 import { serverProperties } from './broker/properties.ts'
+import { oneLine } from '../proto/plain-text.ts'
 
 export { javaConsume } from './broker/judge.ts'
 
@@ -144,8 +145,8 @@ async function started(child: ChildProcess, log: string): Promise<void> {
   if (stdout === null || stderr === null) throw new Error('the broker has no output')
   const done = Promise.withResolvers<void>()
   const read = (line: string): void => {
-    file.write(`${line}\n`)
-    if (!line.startsWith('\tat ') && tail.push(line) > 8) tail.shift()
+    file.write(`${oneLine(line)}\n`)
+    if (!line.startsWith('\tat ') && tail.push(oneLine(line)) > 8) tail.shift()
     if (line.includes('Kafka Server started')) done.resolve()
   }
   createInterface({ input: stdout }).on('line', read)

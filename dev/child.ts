@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
 import { createInterface } from 'node:readline'
+import { oneLine } from '../proto/plain-text.ts'
 import { root, toolEnvironment } from './tools.ts'
 
 const limits = { readyMs: 30_000, stopMs: 6_000, tailLines: 8 } as const
@@ -69,7 +70,8 @@ async function readyLine(
   const tail: string[] = []
   const said = Promise.withResolvers<Ready>()
   const closed = once(child, 'close').catch(() => {})
-  const keep = (line: string): void => {
+  const keep = (said: string): void => {
+    const line = oneLine(said)
     if (!file.writableEnded) file.write(`${line}\n`)
     if (tail.push(line) > limits.tailLines) tail.shift()
   }

@@ -6,6 +6,7 @@ import { ControlService } from '#proto/wellspring/control/v1/control_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { isClean, report } from '../cli/audit.ts'
 import { openLedger } from '../cli/ledger.ts'
+import { shown } from '../cli/output.ts'
 import { closedWord, verdictWord } from '../cli/states.ts'
 import { openTopics } from '../cli/topics.ts'
 import { auditPipeline } from '../cli/verify.ts'
@@ -20,6 +21,7 @@ import { judgeFaults } from './faults.ts'
 import { acquire, fileName } from './microscope.ts'
 import type { Observed } from './observe.ts'
 import { emptyObserved, observe } from './observe.ts'
+import { complain, say } from './say.ts'
 import type { Screen, View } from './screen.ts'
 import { firstVerdictWords, openScreen } from './screen.ts'
 import type { Audit, Summary } from './summary.ts'
@@ -115,7 +117,7 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
       }),
       restarts: supervisor.restarts(),
     }
-    process.stdout.write(`${summaryText(summary, exampleImage(demo))}\n`)
+    say(summaryText(shown(summary), exampleImage(demo)))
     return summary
   } finally {
     clearInterval(drawing)
@@ -264,8 +266,7 @@ async function auditOf(demo: Demo, options: DemoOptions): Promise<Audit> {
     await topics.close()
   }
   const found = report(ledger, spec, demo.experiment)
-  if (!isClean(found))
-    process.stderr.write(`audit: ${JSON.stringify(found.names, null, 2).slice(0, 2_000)}\n`)
+  if (!isClean(found)) complain(`audit: ${JSON.stringify(found.names, null, 2).slice(0, 2_000)}`)
   return { missing: found.missing, duplicate: found.duplicate, unplanned: found.unplanned }
 }
 

@@ -4,7 +4,8 @@ import { stripVTControlCharacters } from 'node:util'
 import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { Look } from '../cli/output.ts'
-import { lookOf, paint } from '../cli/output.ts'
+import { lookOf, paint, visible } from '../cli/output.ts'
+import { oneLine } from '../proto/plain-text.ts'
 import { closedWord, stateGlyph, verdictWord } from '../cli/states.ts'
 import { inSeconds } from './tools.ts'
 
@@ -39,14 +40,14 @@ function liveScreen(stream: Stream): Screen {
   const look = lookOf(stream)
   let drawn: readonly string[] = []
   const wipe = (): string => (drawn.length > 0 ? `\u001b[${drawn.length}A\u001b[J` : '')
-  const draw = (): string => drawn.map((line) => `${line}\n`).join('')
+  const draw = (): string => drawn.map((line) => `${visible(line)}\n`).join('')
   return {
     show(view) {
       const old = wipe()
       drawn = picture(view, look, stream.columns ?? 80)
       stream.write(old + draw())
     },
-    note: (text) => void stream.write(`${wipe()}${text}\n${draw()}`),
+    note: (text) => void stream.write(`${wipe()}${oneLine(text)}\n${draw()}`),
     close: () => {
       drawn = []
     },
@@ -63,9 +64,9 @@ function plainScreen(stream: Stream): Screen {
       const words = view.plates.map(({ name, status }) => plateWords(name, status)).join(' | ')
       if (words === said) return
       said = words
-      stream.write(`${inSeconds(view.elapsedMs).padStart(6)}  ${words}\n`)
+      stream.write(`${inSeconds(view.elapsedMs).padStart(6)}  ${oneLine(words)}\n`)
     },
-    note: (text) => void stream.write(`${text}\n`),
+    note: (text) => void stream.write(`${oneLine(text)}\n`),
     close: () => {},
   }
 }

@@ -21,6 +21,7 @@ import {
   wrapperParts,
 } from './parts.ts'
 import { checkBrokers } from './reach.ts'
+import { complain, say } from './say.ts'
 import { complaints } from './summary.ts'
 import type { Part, Supervisor } from './supervisor.ts'
 import { supervise } from './supervisor.ts'
@@ -77,7 +78,7 @@ async function main(): Promise<number> {
     })
     if (options.summary) await writeFile(options.summary, `${JSON.stringify(summary, null, 2)}\n`)
     const bad = complaints(summary)
-    for (const complaint of bad) process.stderr.write(`not as it should be: ${complaint}\n`)
+    for (const complaint of bad) complain(`not as it should be: ${complaint}`)
     if (options.untilDone) return bad.length === 0 ? 0 : 1
   }
   say('everything stays up; Ctrl-C stops it')
@@ -148,7 +149,7 @@ function listenForEnd(): void {
 
 function report(error: unknown): number {
   if (stopping.signal.aborted) return options.untilDone ? 130 : 0
-  process.stderr.write(`wellspring: ${error instanceof Error ? error.message : String(error)}\n`)
+  complain(`wellspring: ${error instanceof Error ? error.message : String(error)}`)
   return 1
 }
 
@@ -166,7 +167,7 @@ function readOptions() {
       },
     })
     if (values.help) {
-      process.stdout.write(HELP)
+      say(HELP)
       process.exit(0)
     }
     const portBase = Number(values['port-base'])
@@ -183,13 +184,7 @@ function readOptions() {
       portBase,
     }
   } catch (error) {
-    process.stderr.write(
-      `wellspring: ${error instanceof Error ? error.message : String(error)}\n${HELP}`,
-    )
+    complain(`wellspring: ${error instanceof Error ? error.message : String(error)}\n${HELP}`)
     process.exit(2)
   }
-}
-
-function say(text: string): void {
-  process.stdout.write(`${text}\n`)
 }

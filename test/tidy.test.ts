@@ -161,6 +161,31 @@ function noText(file: string): boolean {
   return file !== 'test/tidy.test.ts'
 }
 
+/** Where text leaves for a terminal or a log: each writes out what a terminal would obey. */
+const exits = new Set([
+  'cli/output.ts',
+  'coordinator/logger.ts',
+  'dev/say.ts',
+  'services/kit/log.ts',
+  // They end the process once all is out, or show what a tool said of this repository.
+  'cli/main.ts',
+  'dev/check.ts',
+  'dev/gen.ts',
+])
+
+test('text leaves a program by one exit', () => {
+  const printing = code.filter(
+    (file) =>
+      /^(coordinator|services|ingest|cli|dev|proto)\//.test(file) &&
+      !/^services\/legacy\/|\.mjs$/.test(file) &&
+      !exits.has(file),
+  )
+  none(
+    linesWith(/\bprocess\.std(out|err)\.write\(|\bconsole\.\w+\(/, printing),
+    'say() or data() of cli/output.ts, a Logger, logError() of services/kit/log.ts, or dev/say.ts',
+  )
+})
+
 test('no test is skipped, focused or left to do', () => {
   const tests = code.filter((file) => file.startsWith('test/') && noText(file))
   const marked = linesWith(

@@ -15,6 +15,7 @@ import type { Ending, LaneLimits } from './lane.ts'
 import { laneLimits } from './lane.ts'
 import type { CallRequest, Caller, Outcome } from './port.ts'
 import type { Logger } from '../logger.ts'
+import { oneLine } from '../../proto/plain-text.ts'
 import type { Service } from './service.ts'
 import { openService, pick, statusOf } from './service.ts'
 import { openTurns } from './turns.ts'
@@ -220,7 +221,8 @@ class GrpcCalls implements GrpcCaller {
     const replicas = services.flatMap((service) => service.replicas)
     await Promise.all(replicas.map((replica) => replica.firstCheck))
     for (const { state, problem } of replicas) if (state === 'DIFFERS') problems.push(problem)
-    if (problems.length > 0) throw new Error(`cannot start:\n- ${problems.join('\n- ')}`)
+    if (problems.length > 0)
+      throw new Error(`cannot start:\n- ${problems.map(oneLine).join('\n- ')}`)
   }
 
   status(): MessageInitShape<typeof ServiceStatusSchema>[] {

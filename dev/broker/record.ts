@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sumsOf } from './jars.ts'
+import { say } from '../say.ts'
 import { copyJars, jarSets } from './java.ts'
 
 for (const { pom, sums } of Object.values(jarSets)) {
@@ -14,6 +15,4 @@ for (const { pom, sums } of Object.values(jarSets)) {
     rmSync(directory, { recursive: true, force: true })
   }
 }
-console.log(
-  'Recorded. Look at the difference before you commit it; THIRD_PARTY.md names every jar.',
-)
+say('Recorded. Look at the difference before you commit it; THIRD_PARTY.md names every jar.')

@@ -26,7 +26,7 @@ import { errorTable } from './errors.ts'
 import type { Executions } from './executions.ts'
 import { createExecutions } from './executions.ts'
 import { addHealth } from './health.ts'
-import { logError } from './log.ts'
+import { logError, sayReady } from './log.ts'
 import type { Handler, Shared } from './method.ts'
 import { serveMethod } from './method.ts'
 import { openStore } from './store.ts'
@@ -67,7 +67,7 @@ export async function serve<Service extends DescService>(
     process.once('SIGTERM', resolve)
     process.once('SIGINT', resolve)
   })
-  process.stdout.write(`${JSON.stringify({ ready: options.name, address: serving.address })}\n`)
+  sayReady(options.name, serving.address)
   await told
   await serving.drain()
   process.exit(0) // whatever a handler that ignores its signal still holds open
