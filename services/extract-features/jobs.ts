@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FetchResult } from '../kit/http.ts'
-import { fetchJson } from '../kit/http.ts'
+import { fetchJson, fetchText } from '../kit/http.ts'
 import type { Call } from '../kit/serve.ts'
 
 export type Job = {
@@ -29,11 +29,12 @@ export async function runJob(
     return bodyOf(result, call)
   }
   const { id } = await ask('/jobs', job)
+  const place = `/jobs/${encodeURIComponent(String(id))}`
   for (let waitMs = poll.firstMs; ; waitMs = Math.min(waitMs * poll.growth, poll.maxMs)) {
     await sleep(waitMs, undefined, { signal: call.signal })
-    const { state, rows, error } = await ask(`/jobs/${String(id)}`)
+    const { state, rows, error } = await ask(place)
     if (state === 'done') {
-      const csv = await fetchCsv(`${url}/jobs/${String(id)}/result`, { call, traceparent })
+      const csv = await fetchCsv(`${url}${place}/result`, { call, traceparent })
       return { csv, rows: Number(rows) }
     }
     if (state === 'failed') {
@@ -62,21 +63,21 @@ function failOnStatus(status: number, call: Call): void {
   if (status >= 300) throw call.fail('BACKEND_DOWN', `the server answered ${status}`)
 }
 
-// The kit's fetchJson keeps only the first words of what is no JSON.
 async function fetchCsv(
   url: string,
   { call, traceparent }: { readonly call: Call; readonly traceparent: string },
 ): Promise<string> {
-  let response: Response
-  let csv: string
-  try {
-    response = await fetch(url, { signal: call.signal, headers: { traceparent } })
-    csv = await response.text()
-  } catch (error) {
-    call.signal.throwIfAborted()
-    throw call.fail('BACKEND_DOWN', `${url}: ${String(error)}`)
-  }
-  failOnStatus(response.status, call)
-  if (csv.length > csvBytesMax) throw call.fail('SHORT_RESULT', `${csv.length} bytes of CSV`)
-  return csv
+  const answer = await fetchText(url, {
+    signal: call.signal,
+    traceparent,
+    headers: { accept: 'text/csv' },
+    timeoutMs: call.remainingMs(),
+    answerBytesMax: csvBytesMax,
+  })
+  if (answer.kind === 'unreachable') throw call.fail('BACKEND_DOWN', `${url}: ${answer.why}`)
+  if (answer.kind === 'timed-out') throw call.fail('BACKEND_DOWN', `${url} did not answer in time`)
+  failOnStatus(answer.status, call)
+  if (answer.kind === 'too-large')
+    throw call.fail('SHORT_RESULT', `more than ${csvBytesMax} bytes of CSV`)
+  return answer.text
 }

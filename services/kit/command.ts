@@ -1,6 +1,7 @@
 // Runs a command-line program as a step: its own process group, bounded time and text, no child left behind.
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
+import { namesGiven, programEnvironment } from './environment.ts'
 
 export type CommandOptions = {
   readonly command: string
@@ -11,8 +12,10 @@ export type CommandOptions = {
   readonly traceparent: string
   readonly timeoutMs?: number
   readonly cwd?: string
-  /** Added to this process's environment. */
+  /** Added to the environment that every program gets (programEnvironment). */
   readonly env?: Readonly<Record<string, string>>
+  /** Variables of this process that this program gets too: names, or beginnings with * behind them. */
+  readonly passEnv?: readonly string[]
   /** Written to the program's standard input, which is closed then. */
   readonly stdin?: string | Uint8Array
   /** Of standard output; a program that writes more is ended. Default 1 MiB. */
@@ -41,7 +44,11 @@ export async function runCommand(options: CommandOptions): Promise<CommandResult
   const child = spawn(options.command, options.args, {
     detached: true, // a process group of its own, so that its children die with it
     cwd: options.cwd,
-    env: { ...process.env, ...options.env, TRACEPARENT: options.traceparent },
+    env: {
+      ...programEnvironment(process.env, [...namesGiven(process.env), ...(options.passEnv ?? [])]),
+      ...options.env,
+      TRACEPARENT: options.traceparent,
+    },
     stdio: ['pipe', 'pipe', 'pipe'],
   })
   let ended: 'timed-out' | 'too-much-output' | undefined

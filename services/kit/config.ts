@@ -15,6 +15,8 @@ export type Config = {
   readonly artifactBytesMax: number
   /** Narrows the contract's max_in_flight_per_replica, never widens it. */
   readonly maxInFlight: number
+  /** A connection without calls for so long is closed. */
+  readonly connectionIdleMs: number
   /** How long an execution goes on after its last caller left. */
   readonly orphanGraceMs: number
   /** How long running calls may take to end after SIGTERM. */
@@ -41,6 +43,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
     store: store ? resolve(store) : undefined,
     artifactBytesMax: number('WELLSPRING_ARTIFACT_BYTES_MAX', artifactBytesMax, 1),
     maxInFlight: number('WELLSPRING_MAX_IN_FLIGHT', Number.POSITIVE_INFINITY, 1),
+    connectionIdleMs: number('WELLSPRING_CONNECTION_IDLE_MS', 3_600_000, 1),
     orphanGraceMs: number('WELLSPRING_ORPHAN_GRACE_MS', 30_000, 0),
     drainMs: number('WELLSPRING_DRAIN_MS', 10_000, 0),
   }

@@ -1,7 +1,9 @@
 // Files and directories of the kit's own: readable by their owner alone, made anew or not at all, never through a link.
 import { constants } from 'node:fs'
 import { chmod, lstat, mkdir, open, realpath, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
+import type { OpenFile } from '../../proto/artifact-file.ts'
+import { FileRefused, openPlain } from '../../proto/artifact-file.ts'
 
 /** Modes of what is kept: others may not even list it. A umask can only take away from them. */
 export const modes = { directory: 0o700, file: 0o600 } as const
@@ -53,6 +55,29 @@ export async function makeBelow(above: string, names: readonly string[]): Promis
   for (; depth < names.length; depth += 1)
     if (await makeDirectory(pathOf(depth + 1))) made.push(pathOf(depth + 1))
   return made
+}
+
+/** Opens a file that a program left: a regular one, no link, nor a pipe that would be waited for. Throws an Error. */
+export async function openLeft(path: string): Promise<OpenFile> {
+  try {
+    return await openPlain(path)
+  } catch (error) {
+    if (error instanceof FileRefused) throw new Error(`${basename(path)}: ${error.message}`)
+    throw error
+  }
+}
+
+/** All of a file that a program left, at most so many bytes. Throws as openLeft, and when it is larger. */
+export async function readLeft(path: string, bytesMax: number): Promise<Buffer> {
+  const { handle, sizeBytes } = await openLeft(path)
+  try {
+    if (sizeBytes > bytesMax) throw new Error(`${basename(path)} has more than ${bytesMax} bytes`)
+    const bytes = Buffer.alloc(sizeBytes)
+    const { bytesRead } = await handle.read(bytes, 0, sizeBytes, 0)
+    return bytes.subarray(0, bytesRead)
+  } finally {
+    await handle.close()
+  }
 }
 
 /** Writes a new file and waits until the disk has it. */

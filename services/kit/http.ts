@@ -32,8 +32,31 @@ export type FetchResult =
   | { readonly kind: 'timed-out' }
   | { readonly kind: 'unreachable'; readonly why: string }
 
-/** Sends a request and reads its answer, whatever its status. Rejects only when the signal aborts. */
+export type TextResult =
+  | Exclude<FetchResult, { readonly kind: 'answer' | 'not-json' }>
+  | {
+      readonly kind: 'text'
+      readonly status: number
+      readonly text: string
+      readonly retryAfterMs?: number
+    }
+
+/** Sends a request and reads its answer as JSON, whatever its status. Rejects only when the signal aborts. */
 export async function fetchJson(url: string, options: FetchOptions): Promise<FetchResult> {
+  const answer = await fetchText(url, options)
+  if (answer.kind !== 'text') return answer
+  const { status, text, kind: _, ...retry } = answer
+  const parsed = parse(text)
+  return parsed.ok
+    ? { kind: 'answer', status, body: parsed.body, ...retry }
+    : { kind: 'not-json', status, text: text.slice(0, 512), ...retry }
+}
+
+/**
+ * Sends a request and reads its answer as text, whatever its status. A redirection is an answer: the program is where
+ * it was said to be, and sends us nowhere else. Rejects only when the signal aborts.
+ */
+export async function fetchText(url: string, options: FetchOptions): Promise<TextResult> {
   const { signal, timeoutMs, answerBytesMax = 1024 * 1024 } = options
   signal.throwIfAborted()
   const limit = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)
@@ -47,16 +70,13 @@ export async function fetchJson(url: string, options: FetchOptions): Promise<Fet
         traceparent: options.traceparent,
       },
       ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
+      redirect: 'manual',
       signal: limit === undefined ? signal : AbortSignal.any([signal, limit]),
     })
     const { status } = response
     const text = await readText(response, answerBytesMax)
     if (text === undefined) return { kind: 'too-large', status }
-    const retry = retryAfter(response.headers.get('retry-after'))
-    const parsed = parse(text)
-    return parsed.ok
-      ? { kind: 'answer', status, body: parsed.body, ...retry }
-      : { kind: 'not-json', status, text: text.slice(0, 512), ...retry }
+    return { kind: 'text', status, text, ...retryAfter(response.headers.get('retry-after')) }
   } catch (error) {
     signal.throwIfAborted()
     if (limit?.aborted) return { kind: 'timed-out' }

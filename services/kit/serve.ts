@@ -3,7 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { DescEnum, DescMethod, DescMethodUnary, DescService } from '@bufbuild/protobuf'
 import { create } from '@bufbuild/protobuf'
 import { createValidator } from '@bufbuild/protovalidate'
-import type { ServerUnaryCall, UntypedHandleCall, sendUnaryData } from '@grpc/grpc-js'
+import type {
+  ServerOptions,
+  ServerUnaryCall,
+  UntypedHandleCall,
+  sendUnaryData,
+} from '@grpc/grpc-js'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
 import type { CancelRequest, CancelResponse } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import type {
@@ -86,7 +91,7 @@ export async function start<Service extends DescService>(
   const roots = await openRoots(readable, config.rootsExcept)
   const executions = createExecutions(config.orphanGraceMs, createAnswers())
   const tracing = openTracing(name, version, environment)
-  const server = new Server()
+  const server = new Server(connectionLimits(config))
   addSteps(server, options, {
     service,
     errors: errorTable(options.errors),
@@ -114,6 +119,19 @@ export async function start<Service extends DescService>(
     },
   }
 }
+
+/** What one caller may ask of a server, whoever it is. */
+function connectionLimits({ connectionIdleMs }: Config): ServerOptions {
+  return {
+    'grpc.max_receive_message_length': requestBytesMax,
+    'grpc.max_concurrent_streams': callsPerConnectionMax,
+    'grpc.max_connection_idle_ms': connectionIdleMs,
+  }
+}
+
+const requestBytesMax = 4 * 1024 * 1024
+/** More than any contract allows a replica: beyond it, calls wait at the caller's end. */
+const callsPerConnectionMax = 1_000
 
 /** How long handlers may take to stop once their signal has aborted in a drain. */
 const stopMs = 1_000

@@ -1,6 +1,6 @@
 // Step segment-nuclei: wraps a CellProfiler-like command line. Its exit code alone means little: success is exit
 // code, done file, tables and label image together.
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { SegmentNucleiRequest } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import {
@@ -9,6 +9,7 @@ import {
 } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import type { CommandResult } from '../kit/command.ts'
 import { runCommand } from '../kit/command.ts'
+import { readLeft } from '../kit/files.ts'
 import type { Call } from '../kit/serve.ts'
 import { serve } from '../kit/serve.ts'
 import { readOutput } from './output.ts'
@@ -16,6 +17,7 @@ import { readOutput } from './output.ts'
 const standIn = `${process.execPath} ${resolve(import.meta.dirname, '../legacy/nucseg/main.ts')}`
 const program = (process.env['WELLSPRING_NUCSEG'] ?? standIn).split(' ')
 const memoryMaxKib = 2 * 1024 * 1024
+const doneBytesMax = 1_024
 const exitCodes = { ok: 0, badInput: 2, emptyField: 3 }
 
 await serve({
@@ -46,8 +48,8 @@ async function segmentNuclei({ nucleiImage }: SegmentNucleiRequest, call: Call) 
         env: { TMPDIR: scratch }, // the program leaves its temporary files behind
       }),
   )
-  const word = await readFile(done, 'utf8').catch(() => undefined)
-  const code = exitCodeOf(result, word?.trim(), call)
+  const word = await readLeft(done, doneBytesMax).catch(() => undefined)
+  const code = exitCodeOf(result, word?.toString().trim(), call)
   const emptyField = code === exitCodes.emptyField
   const output = await readOutput(out, !emptyField).catch((error: unknown) => {
     throw call.fail('INCOMPLETE_OUTPUT', `exit code ${code}, but ${String(error)}`)

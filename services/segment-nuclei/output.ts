@@ -1,6 +1,8 @@
-import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parse } from 'csv-parse/sync'
+import { openLeft, readLeft } from '../kit/files.ts'
+
+const tableBytesMax = 64 * 1024 * 1024
 
 /** What the program wrote, once all of it agrees. */
 export type Output = {
@@ -48,14 +50,13 @@ export async function readOutput(folder: string, hasLabels: boolean): Promise<Ou
 
 // Rows of the wrong length are an error of csv-parse: a table cut short in a row does not pass.
 async function rowsOf(path: string): Promise<Record<string, string>[]> {
-  return parse(await readFile(path), { columns: true })
+  return parse(await readLeft(path, tableBytesMax), { columns: true })
 }
 
 // PNG: IHDR comes first (width, height, bit depth at 16, 20, 24), IEND last.
 async function checkLabels(path: string, width: number, height: number): Promise<void> {
-  const file = await open(path)
+  const { handle: file, sizeBytes: size } = await openLeft(path)
   try {
-    const { size } = await file.stat()
     const { buffer: head } = await file.read(Buffer.alloc(26), 0, 26, 0)
     const { buffer: tail } = await file.read(Buffer.alloc(12), 0, 12, Math.max(0, size - 12))
     const dimensions = [head.readUInt32BE(16), head.readUInt32BE(20), head.readUInt8(24)]

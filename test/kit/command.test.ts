@@ -63,6 +63,35 @@ test('a program gets its input, its environment and the trace context', async ()
   })
 })
 
+test('a program gets none of what its wrapper knows, but what is named for it', async (t) => {
+  const secrets = [
+    'KAFKA_PASSWORD',
+    'AWS_SECRET_ACCESS_KEY',
+    'OTEL_EXPORTER_OTLP_HEADERS',
+    'WELLSPRING_STORE',
+    'GITHUB_TOKEN',
+    'NODE_OPTIONS',
+    'LD_PRELOAD',
+    'https_proxy',
+    'PATH_TO_KEY',
+  ]
+  const plain = { LC_TIME: 'C', TZ: 'UTC', HOME: '/h', CUDA_VISIBLE_DEVICES: '1', OMP_THREADS: '2' }
+  const before = { ...process.env }
+  t.after(() => {
+    process.env = before
+  })
+  for (const name of secrets) process.env[name] = name === 'NODE_OPTIONS' ? '' : 'secret'
+  delete process.env['LD_PRELOAD']
+  Object.assign(process.env, plain, { WELLSPRING_PROGRAM_ENV: 'CUDA_VISIBLE_DEVICES, *' })
+  const ran = await runCommand({ ...shell('env'), passEnv: ['OMP_*'] })
+  assert.ok(ran.kind === 'exited')
+  const names = new Set(ran.stdout.split('\n').map((line) => line.split('=', 1)[0] ?? ''))
+  for (const name of secrets) assert.ok(!names.has(name), name)
+  for (const name of ['PATH', 'TRACEPARENT', ...Object.keys(plain)])
+    assert.ok(names.has(name), name)
+  assert.ok(!ran.stdout.includes('secret'))
+})
+
 test('a program that is not there, crashes or writes too much is a result', async () => {
   const missing = await runCommand({ ...shell(''), command: '/nonexistent/program' })
   assert.equal(missing.kind, 'not-started')

@@ -4,7 +4,8 @@ import type { RequestListener } from 'node:http'
 import { createServer } from 'node:http'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
-import { fetchJson } from '../../services/kit/http.ts'
+import { gzipSync } from 'node:zlib'
+import { fetchJson, fetchText } from '../../services/kit/http.ts'
 
 const { signal } = new AbortController()
 const traceparent = `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`
@@ -78,4 +79,33 @@ test('an aborted signal is the one thing that rejects, with its reason', async (
   const url = await program(t, () => controller.abort(reason))
   const pending = fetchJson(url, { signal: controller.signal, traceparent, timeoutMs: 60_000 })
   await assert.rejects(pending, reason)
+})
+
+test('a redirection is an answer: the program sends us nowhere else', async (t) => {
+  const asked: string[] = []
+  const other = await program(t, (request, response) => {
+    asked.push(request.url ?? '')
+    response.end('"secret"')
+  })
+  for (const status of [301, 302, 307, 308]) {
+    const url = await program(t, (_, response) => {
+      response.writeHead(status, { location: other }).end()
+    })
+    const answer = await fetchJson(url, { signal, traceparent, body: { path: 'x' } })
+    assert.deepEqual(answer, { kind: 'answer', status, body: undefined })
+  }
+  assert.deepEqual(asked, [])
+})
+
+test('an answer that grows when it is unpacked is bounded by what it becomes', async (t) => {
+  const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024, ' '))
+  const url = await program(t, (_, response) => {
+    response.writeHead(200, { 'content-encoding': 'gzip' }).end(bomb)
+  })
+  assert.deepEqual(await fetchJson(url, { signal, traceparent }), {
+    kind: 'too-large',
+    status: 200,
+  })
+  const text = await fetchText(url, { signal, traceparent, answerBytesMax: 128 * 1024 * 1024 })
+  assert.ok(text.kind === 'text' && text.text.length === 64 * 1024 * 1024)
 })

@@ -110,6 +110,25 @@ describe('with a program that lies', () => {
       /1 rows, Image.csv counts 2/,
     ],
     [
+      'a pipe for a table',
+      `mkfifo "$O/Image.csv"; echo Complete > "$D"`,
+      'INCOMPLETE_OUTPUT',
+      /Image.csv: it is no regular file/,
+    ],
+    [
+      'a table of eight terabytes',
+      `truncate -s 4T "$O/Image.csv"; echo Complete > "$D"`,
+      'INCOMPLETE_OUTPUT',
+      /Image.csv has more than \d+ bytes/,
+    ],
+    [
+      'a link to a table of somebody else',
+      `printf '${image}\\n1,1,4,4,9,3,16,3\\n' > "$O/../else"; ln -s "$O/../else" "$O/Image.csv"; echo Complete > "$D"`,
+      'INCOMPLETE_OUTPUT',
+      /Image.csv: it is no regular file/,
+    ],
+    ['a pipe for a done file', `mkfifo "$D"`, 'INCOMPLETE_OUTPUT', /done file "missing"/],
+    [
       'a row cut short',
       `printf '${image}\\n1,1,4,4,9,3,16,3\\n' > "$O/Image.csv"; printf 'ImageNumber,ObjectNumber\\n1' > "$O/Nuclei.csv"; echo Complete > "$D"`,
       'INCOMPLETE_OUTPUT',
