@@ -10,6 +10,8 @@ export type HostOptions = Omit<TaskOptions, 'task' | 'budget' | 'breath'>
 export type Host = GroupListener & {
   /** Tasks that run here, in order. */
   running(): TaskEngine[]
+  /** Tasks that are assigned here, whether they run or not. */
+  engines(): TaskEngine[]
   engine(task: number): TaskEngine | undefined
   /** Last flush of every task, then nothing more. */
   close(): Promise<void>
@@ -67,6 +69,9 @@ export function host(options: HostOptions): Host {
     passed(task, topic, nextOffset) {
       engines.get(task)?.passed(topic, nextOffset)
     },
+    outOfRange(task) {
+      engines.get(task)?.outOfRange()
+    },
     crashed(error) {
       options.fatal(error)
     },
@@ -74,6 +79,7 @@ export function host(options: HostOptions): Host {
       [...engines.values()]
         .filter((one) => one.phase === 'running')
         .toSorted((a, b) => a.task - b.task),
+    engines: () => [...engines.values()].toSorted((a, b) => a.task - b.task),
     engine: (task) => engines.get(task),
     async close() {
       isClosing = true

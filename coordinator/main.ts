@@ -14,10 +14,14 @@ import { openClient } from './log/client.ts'
 import { systemClock } from './log/clock.ts'
 import { openKafkaLog } from './log/kafka.ts'
 import { limits } from './log/limits.ts'
+import type { InputWatch } from './log/retention.ts'
+import { openInputWatch } from './log/retention.ts'
 import { openStandby } from './log/standby.ts'
 import { createTopics } from './log/topics.ts'
 import { jsonLogger, say, sayReady } from './logger.ts'
 import { openSpanDesk } from './spans.ts'
+import { lookAt, readTo } from './task-look.ts'
+import { taskScope } from './task-scope.ts'
 
 /** Longest time from SIGTERM to the end. */
 const STOP_WITHIN_MS = 8_000
@@ -36,6 +40,10 @@ function fatal(error: Error): never {
   process.exit(1)
 }
 
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
+
 async function main(): Promise<void> {
   const { pipeline: spec } = (await import(config.pipeline)) as { pipeline: PipelineSpec }
   const pipeline = loadPipeline(spec)
@@ -45,6 +53,14 @@ async function main(): Promise<void> {
   const client = openClient({ ...config, clientId: `${config.instance}-spans`, logger })
   const spans = await openSpanDesk(config, client, logger)
   let tasks: Host | undefined
+  process.on('unhandledRejection', (error) => {
+    const engine = tasks?.engine(taskScope.getStore() ?? -1)
+    if (engine) engine.fail(error)
+    else if (tasks)
+      logger('error', 'something failed that nobody waited for', { error: stackOf(error) })
+    else fatal(error instanceof Error ? error : new Error(String(error)))
+  })
+  let watch: InputWatch | undefined
   let owners = (): ReadonlyMap<number, string> => new Map()
   const control = await serveControl({
     listen: config.control,
@@ -52,10 +68,17 @@ async function main(): Promise<void> {
       instance: config.instance,
       pipeline,
       tasks: config.tasks,
+      application: config.application,
+      topicPrefix: config.topicPrefix,
       owned: () =>
         new Map(
           tasks?.running().flatMap((one) => (one.state ? [[one.task, one.state] as const] : [])),
         ),
+      assigned: () => tasks?.engines().map(lookAt) ?? [],
+      inputs: async (task) => {
+        const engine = tasks?.engine(task)
+        return (engine && (await watch?.look(task, readTo(engine)))) ?? []
+      },
       services: () => caller.status().map((status) => create(ServiceStatusSchema, status)),
       nowMs: () => clock.nowMs(),
     },
@@ -92,6 +115,13 @@ async function main(): Promise<void> {
     logger,
     fatal,
   })
+  const engines = tasks
+  watch = openInputWatch({
+    log,
+    clock,
+    logger,
+    tasks: () => engines.engines().map((one) => ({ task: one.task, next: readTo(one) })),
+  })
   await log.join(tasks)
   const ready = {
     ready: 'coordinator',
@@ -104,6 +134,7 @@ async function main(): Promise<void> {
   logger('info', 'stopping', { signal: await stop.promise })
   setTimeout(() => process.exit(0), STOP_WITHIN_MS).unref()
   standby?.close()
+  watch.close()
   await tasks.close()
   await Promise.all([log.close(), follower?.close()])
   await Promise.all([control.close(), spans.close(), caller.close()])

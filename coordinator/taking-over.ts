@@ -1,19 +1,34 @@
-// Takes a task over, again and again until it succeeds: what failed is told apart by what must be waited for.
+// Takes a task over, again and again until it succeeds: what failed is told apart by what must be waited for. What does
+// not pass by itself keeps the task down, with growing pauses, and a person is told why; the other tasks run.
 import { emptyTask } from './core/state.ts'
 import { pause } from './log/clock.ts'
-import type { LogError } from './log/port.ts'
 import { asLogError } from './log/port.ts'
 import type { Restored } from './log/restore.ts'
-import { nothingRead, takeOver } from './log/restore.ts'
+import { lookAgain, nothingRead, takeOver } from './log/restore.ts'
+import type { Trouble } from './log/trouble.ts'
+import { troubleOf } from './log/trouble.ts'
 import type { TaskOptions } from './task-options.ts'
+import { taskScope } from './task-scope.ts'
+
+/** A task that cannot run. Times are UTC milliseconds. */
+export type Down = {
+  readonly trouble: Trouble
+  readonly sinceMs: number
+  readonly tries: number
+  readonly nextTryMs: number
+}
 
 export type TakingOver = {
   /** Takes the task over. `failed`: why it was given up just now; then what that asks for is waited for first. */
-  begin(failed?: LogError): void
+  begin(failed?: unknown): void
   /** The group confirmed the assignment by a heartbeat sent at this monotonic moment, or by a new generation. */
   confirmed(sentAtMs: number): void
   /** Whatever is under way is nobody's. */
   end(): void
+  /** Why the task is down. */
+  down(): Down | undefined
+  /** What went wrong last, of a task that is being taken over and not down. */
+  lastError(): string
 }
 
 /** `taken` is called once for each begin(), unless end() comes before. */
@@ -22,31 +37,96 @@ export function takingOver(options: TaskOptions, taken: (restored: Restored) => 
   /** Counts what was begun. */
   let life = 0
   let waiting: { readonly afterMs: number; readonly resolve: () => void } | undefined
+  let down: Down | undefined
+  let lastError = ''
+  /** Kept while the task runs again, until it has done so for long: what comes back at once waits longer. */
+  let troubles = { count: 0, sinceMs: 0, lastMs: -Infinity }
+  let told = { words: '', atMs: -Infinity }
 
-  async function run(born: number, before: LogError | undefined): Promise<void> {
-    if (before?.kind === 'fenced') await confirmation()
+  async function run(born: number, before: unknown): Promise<void> {
     const isWanted = (): boolean => born === life
-    for (let tries = 0; isWanted(); tries += 1) {
+    let failed = before
+    for (let tries = 0; ; tries += 1) {
+      if (failed !== undefined) await waitedFor(failed, tries, isWanted)
+      if (!isWanted()) return
       try {
         // Once: what a failed try has read on is not trusted.
         const copy = standby?.take(task)
         const back = copy ?? nothingRead(emptyTask(owner.application, pipeline, limits))
-        const restored = await takeOver({ log, task, back, owner, isWanted })
-        if (isWanted()) return taken(restored)
-        return await restored.writer.close()
+        const restored = await takeOver({
+          log,
+          task,
+          back,
+          owner,
+          isWanted,
+          nowMs: () => clock.nowMs(),
+        })
+        if (!isWanted()) return await restored.writer.close()
+        down = undefined
+        lastError = ''
+        tellTaken(restored)
+        return taken(restored)
       } catch (error) {
         if (!isWanted()) return
-        const failed = asLogError(error)
-        if (failed.kind === 'fatal') return options.fatal(failed)
-        logger('info', 'take-over failed', { task, kind: failed.kind, error: failed.message })
-        if (failed.kind === 'fenced') await confirmation()
-        else
-          await pause(
-            clock,
-            Math.min(limits.takeOverPauseMaxMs, limits.takeOverPauseMinMs * 2 ** tries),
-          )
+        failed = error
       }
     }
+  }
+
+  async function waitedFor(failed: unknown, tries: number, isWanted: () => boolean): Promise<void> {
+    const trouble = troubleOf(failed)
+    if (trouble) return stayDown(trouble, isWanted)
+    const { kind, message } = asLogError(failed)
+    lastError = message
+    if (tries > 0) logger('info', 'take-over failed', { task, kind, error: message })
+    if (kind === 'fenced') return confirmation()
+    // A flush whose outcome is unknown is read back at once.
+    if (tries === 0) return
+    const pauseMs = limits.takeOverPauseMinMs * 2 ** (tries - 1)
+    await pause(clock, Math.min(limits.takeOverPauseMaxMs, pauseMs))
+  }
+
+  /** Until it is worth a try, and the group says that the task is still ours. */
+  async function stayDown(first: Trouble, isWanted: () => boolean): Promise<void> {
+    for (let trouble: Trouble | undefined = first; trouble && isWanted();) {
+      const pauseMs = note(trouble)
+      await pause(clock, pauseMs)
+      if (!isWanted()) return
+      trouble = await lookAgain(log, task, trouble).catch(() => trouble)
+    }
+    // A try claims the task: who has lost it without a word yet must not take it from who runs it.
+    if (isWanted()) await confirmation()
+  }
+
+  /** Counts the trouble, says it, and tells how long to wait. */
+  function note(trouble: Trouble): number {
+    const nowMs = clock.nowMs()
+    const isFresh = clock.monotonicMs() - troubles.lastMs > limits.downForgetMs
+    const { count, sinceMs } = isFresh ? { count: 0, sinceMs: nowMs } : troubles
+    troubles = { count: count + 1, sinceMs, lastMs: clock.monotonicMs() }
+    const maxMs = trouble.lost.length > 0 ? limits.lossLookMaxMs : limits.downPauseMaxMs
+    const pauseMs = Math.min(maxMs, limits.downPauseMinMs * 2 ** count)
+    down = { trouble, sinceMs, tries: count, nextTryMs: nowMs + pauseMs }
+    tell(trouble)
+    return pauseMs
+  }
+
+  function tell({ reason, message, hint }: Trouble): void {
+    const words = `${reason} ${message}`
+    const atMs = clock.monotonicMs()
+    if (words === told.words && atMs - told.atMs < limits.downLogEveryMs) return
+    told = { words, atMs }
+    logger('error', 'task is down: the others go on', { task, reason, error: message, hint })
+  }
+
+  function tellTaken({ writer, flushSeq, beganLate, next }: Restored): void {
+    logger('info', 'task taken over', { task, epoch: writer.id.epoch, flushSeq })
+    for (const topic of beganLate)
+      logger('warn', 'the first records of an input were deleted before this application began', {
+        task,
+        topic,
+        next: next[topic],
+      })
   }
 
   /** Until the group says anew that the task is ours: without this wait two owners fence each other in turns. */
@@ -64,7 +144,7 @@ export function takingOver(options: TaskOptions, taken: (restored: Restored) => 
   return {
     begin(failed) {
       life += 1
-      void run(life, failed)
+      void taskScope.run(task, () => run(life, failed))
     },
     confirmed(sentAtMs) {
       if (!waiting || sentAtMs <= waiting.afterMs) return
@@ -74,5 +154,7 @@ export function takingOver(options: TaskOptions, taken: (restored: Restored) => 
       life += 1
       release()
     },
+    down: () => down,
+    lastError: () => lastError,
   }
 }

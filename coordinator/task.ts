@@ -1,13 +1,14 @@
 // One task: takes itself over, takes events in, one at a time, and flushes what they changed; calls and flushes are
-// under way beside it. Invariants T1-T6 are those of coordinator/README.md.
+// under way beside it. Invariants T1-T6 are those of coordinator/INVARIANTS.md.
 import { decide } from './core/decide.ts'
+import { loseInput } from './core/losses.ts'
 import type { Call, Effect, Event } from './core/event.ts'
 import { deadlineOf } from './core/due.ts'
 import { restored } from './core/restore.ts'
 import type { Task } from './core/state.ts'
 import { changesOf } from './core/state.ts'
 import type { Batch } from './log/batch.ts'
-import { addOutput, addRecord, emptyBatch, flushRecords, hasRoom } from './log/batch.ts'
+import { emptyBatch, flushRecords, hasRoom } from './log/batch.ts'
 import { caution } from './log/caution.ts'
 import { pause } from './log/clock.ts'
 import { STALE_MS, deadlines } from './log/deadlines.ts'
@@ -23,19 +24,21 @@ import type { Restored } from './log/restore.ts'
 import { statusBoard } from './log/status.ts'
 import type { Timer } from './log/timers.ts'
 import { timers } from './log/timers.ts'
+import { perform } from './perform.ts'
 import type { TaskCalls } from './task-calls.ts'
 import { taskCalls } from './task-calls.ts'
 import type { TaskOptions } from './task-options.ts'
 import type { TakingOver } from './taking-over.ts'
+import { taskScope } from './task-scope.ts'
 import { takingOver } from './taking-over.ts'
-import { spansRecord } from './trace/records.ts'
-import { rootTraceparent } from './trace/spans.ts'
 
 export type Phase = 'taking-over' | 'running' | 'lost'
 
 export class TaskEngine {
   readonly task: number
   phase: Phase = 'taking-over'
+  /** Since when it is in this phase, UTC ms. */
+  sinceMs = 0
   state: Task | undefined
   #options: TaskOptions
   /** Counts take-overs: whatever began in an earlier life is nobody's. */
@@ -50,7 +53,7 @@ export class TaskEngine {
   #events = 0
   #calls: TaskCalls
   #caution: ReturnType<typeof caution>
-  #flushing: Promise<void> | undefined
+  #flushing: Promise<unknown> | undefined
   #takingOver: TakingOver
   #pacer: Pacer
   #timers: ReturnType<typeof timers>
@@ -82,8 +85,8 @@ export class TaskEngine {
       freeCall(options.budget, service)
       this.#pump()
     })
-    this.#takingOver = takingOver(options, (back) => this.#goOn(back))
-    this.#pacer = pacer({ ...options, flush: () => void this.#flush() })
+    this.#takingOver = takingOver(options, (back) => this.#turn(() => this.#goOn(back)))
+    this.#pacer = pacer({ ...options, flush: () => this.#turn(() => this.#flush()) })
     this.#status = statusBoard(options.clock, options.limits, () => this.#scheduleFlush())
   }
 
@@ -93,10 +96,32 @@ export class TaskEngine {
     this.#takingOver.begin()
   }
 
+  /** Something of the task failed that nobody saw. */
+  fail(error: unknown): void {
+    const stack = error instanceof Error ? error.stack : String(error)
+    this.#options.logger('error', 'task failed', { task: this.task, error: stack })
+    if (this.phase !== 'lost') this.#again(error)
+  }
+
+  /** Input cannot be read on: what is lost is found out by taking the task over again. */
+  outOfRange(): void {
+    if (this.phase === 'running') this.#again()
+  }
+
+  /** Why the task does not run. */
+  trouble(): Pick<TakingOver, 'down' | 'lastError'> {
+    return this.#takingOver
+  }
+
   /** Next offset to read per input, if the task runs. */
   next(): Readonly<Record<InputTopic, number>> | undefined {
     if (this.phase !== 'running') return undefined
     return this.#inbox.behind()
+  }
+
+  /** The same without what only waits to be taken in. */
+  takenTo(): Readonly<Record<InputTopic, number>> | undefined {
+    return this.phase === 'running' ? { ...this.#inbox.next } : undefined
   }
 
   records(records: readonly LogRecord[]): void {
@@ -122,8 +147,8 @@ export class TaskEngine {
     this.#isLeaving = true
     if (this.phase === 'running') {
       if (this.#flushing) await Promise.race([this.#flushing, pause(clock, limits.lastFlushWaitMs)])
-      if (this.#caution.leave() || this.#hasWork())
-        await Promise.race([this.#flush(), pause(clock, limits.lastFlushWaitMs)])
+      if (this.#caution.leave() || this.#hasWork()) this.#turn(() => this.#flush())
+      if (this.#flushing) await Promise.race([this.#flushing, pause(clock, limits.lastFlushWaitMs)])
     }
     await this.leave()?.close()
   }
@@ -147,8 +172,35 @@ export class TaskEngine {
     }
   }
 
+  /** What a turn of the task throws is the task's trouble: it is taken over again, the process and the others go on. */
+  #turn(work: () => void): void {
+    try {
+      taskScope.run(this.task, work)
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  /** From what is committed: what is in memory is forgotten. */
+  #again(failed?: unknown): void {
+    const { log, clock, limits } = this.#options
+    const [writer, flushing] = [this.#writer, this.#flushing]
+    const closed = async (): Promise<void> => {
+      if (flushing) await Promise.race([flushing, pause(clock, limits.lastFlushWaitMs)])
+      await writer?.close()
+    }
+    if (this.#isLeaving) this.leave()
+    else {
+      log.pause(this.task)
+      this.#reset('taking-over')
+      this.#takingOver.begin(failed)
+    }
+    void closed()
+  }
+
   #reset(phase: Phase): void {
     this.phase = phase
+    this.sinceMs = this.#options.clock.nowMs()
     this.#life += 1
     this.#pacer.cancel()
     this.#flushing = undefined
@@ -167,25 +219,25 @@ export class TaskEngine {
   }
 
   #goOn(back: Restored): void {
-    const { clock, random, log, logger } = this.#options
+    const { clock, random, log } = this.#options
     this.#writer = back.writer
     this.state = back.state
     this.#flushSeq = back.flushSeq
     this.#inbox.reset(back.next)
     this.#caution.begin(back.last, back.next, back.writer.id)
     this.phase = 'running'
-    logger('info', 'task taken over', {
-      task: this.task,
-      epoch: back.writer.id.epoch,
-      flushSeq: back.flushSeq,
-    })
+    this.sinceMs = clock.nowMs()
+    this.#batch.touched = back.letGo.length > 0
+    for (const one of back.letGo) this.#perform(loseInput(back.state, one, clock.nowMs()))
     this.#status.all(back.state)
     this.#perform(restored(back.state, clock.nowMs(), random))
     log.resume(this.task, back.next)
     this.#pump()
   }
 
-  #pump = (): void => {
+  #pump = (): void => this.#turn(() => this.#takeIn())
+
+  #takeIn(): void {
     const { breath, budget, log } = this.#options
     while (this.phase === 'running' && this.#hasRoom()) {
       const urgent = this.#urgent[0]
@@ -239,30 +291,17 @@ export class TaskEngine {
   }
 
   #perform(effects: readonly Effect[]): void {
-    const { owner } = this.#options
-    for (const effect of effects) {
-      switch (effect.kind) {
-        case 'call':
-          this.#call(effect)
-          break
-        case 'output':
-          addOutput(
-            this.#batch,
-            this.task,
-            effect,
-            rootTraceparent(owner.application, effect.entity, effect.trace),
-          )
-          break
-        case 'timer':
-          this.#timers.set(effect)
-          break
-        case 'completed': {
-          const record = this.state && spansRecord(this.state, effect.entity, this.task)
-          if (record) addRecord(this.#batch, record)
-          break
-        }
-      }
-    }
+    const life = this.#life
+    if (!this.state) return
+    perform(effects, {
+      task: this.task,
+      application: this.#options.owner.application,
+      state: this.state,
+      batch: () => this.#batch,
+      timers: this.#timers,
+      call: (call) => this.#call(call),
+      isOver: () => life !== this.#life,
+    })
   }
 
   #call(call: Call): void {
@@ -288,10 +327,10 @@ export class TaskEngine {
     if (isAwaited || this.#hasWork()) this.#pacer.want(isAwaited || !this.#hasRoom())
   }
 
-  #flush(): Promise<void> {
+  #flush(): void {
     const writer = this.#writer
     const { state } = this
-    if (this.phase !== 'running' || this.#flushing || !writer || !state) return Promise.resolve()
+    if (this.phase !== 'running' || this.#flushing || !writer || !state) return
     this.#pacer.left()
     this.#status.into(this.#batch, this.task, state)
     const batch = this.#batch
@@ -310,36 +349,37 @@ export class TaskEngine {
     this.#status.changed(records)
     this.#batch = emptyBatch()
     this.#events = 0
+    const committed = (): void => {
+      this.#flushing = undefined
+      this.#flushSeq = head.flushSeq
+      this.#caution.committed(head.caution)
+      for (const key of batch.outcomes) this.#options.caller.release(key)
+      for (const call of batch.afterCommit) this.#calls.start(call)
+      this.#pump()
+    }
     this.#flushing = writer.commit(records).then(
-      () => {
-        if (life !== this.#life) return
-        this.#flushing = undefined
-        this.#flushSeq = head.flushSeq
-        this.#caution.committed(head.caution)
-        for (const key of batch.outcomes) this.#options.caller.release(key)
-        for (const call of batch.afterCommit) this.#calls.start(call)
-        this.#pump()
-      },
+      () => life === this.#life && this.#turn(committed),
       (error: unknown) => this.#failed(life, writer, asLogError(error)),
     )
-    return this.#flushing
   }
 
   /** A flush whose outcome is unknown or refused: forget what was not committed and read back what was. */
   async #failed(life: number, writer: Writer, error: LogError): Promise<void> {
-    const { logger, log } = this.#options
+    const { logger } = this.#options
     await writer.close()
     if (life !== this.#life) return
     logger('info', 'flush failed', { task: this.task, kind: error.kind, error: error.message })
-    if (error.kind === 'fatal') return this.#options.fatal(error)
-    if (this.#isLeaving) return void this.leave()
-    log.pause(this.task)
-    this.#reset('taking-over')
-    this.#takingOver.begin(error)
+    this.#writer = undefined
+    this.#flushing = undefined
+    this.#again(error)
   }
 
   /** Back-offs fire at once; completeness waits until what is in the topics was read. */
   #fire(due: readonly Timer[]): void {
+    this.#turn(() => this.#due(due))
+  }
+
+  #due(due: readonly Timer[]): void {
     for (const { entity, completeness } of due) {
       if (!completeness) {
         this.#urgent.push({ kind: 'timer', entity, completeness })

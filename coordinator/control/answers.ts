@@ -16,15 +16,16 @@ import {
 } from '#proto/wellspring/control/v1/control_pb.ts'
 import { create } from '@bufbuild/protobuf'
 import { explain } from '../core/explain.ts'
-import { isEntityKey, parentOf, plateOf } from '../core/ids.ts'
+import { isEntityKey, levelOf, parentOf, plateOf } from '../core/ids.ts'
 import { membersOf } from '../core/life.ts'
 import type { Task } from '../core/state.ts'
 import { plateStatus, plateViewParts } from '../core/view.ts'
 import type { Found } from './find.ts'
 import { CANDIDATES_MAX, bestOf, find, findPlates, nearest, plateKeys } from './find.ts'
-import type { Model } from './model.ts'
+import type { Model, TaskLook } from './model.ts'
 import type { Peers } from './peers.ts'
 import { sliced } from './slices.ts'
+import { briefStatus, downSentence, isDown, listTasks } from './tasks.ts'
 
 const pageSizes = { usual: 100, max: 1_000 } as const
 const aboutCharsMax = 2_048
@@ -35,7 +36,11 @@ const searchHeader = 'wellspring-search'
 
 /** The control service over a model. Rejects with NOT_FOUND, INVALID_ARGUMENT or UNAVAILABLE, each with the way out. */
 export function controlAnswers(model: Model, peers: Peers): ServiceImpl<typeof ControlService> {
-  const here = (): Task[] => [...model.owned().values()]
+  /** Of those that are down, what was committed last. */
+  const here = (): Task[] => [
+    ...model.owned().values(),
+    ...downs(model).flatMap(({ state }) => state ?? []),
+  ]
 
   async function listPlates(request: ListPlatesRequest, context: HandlerContext) {
     const size = Math.min(request.pageSize || pageSizes.usual, pageSizes.max)
@@ -64,12 +69,22 @@ export function controlAnswers(model: Model, peers: Peers): ServiceImpl<typeof C
   async function getPlate(name: string, context: HandlerContext): Promise<GetPlateResponse> {
     const known = await plateNamed(name, context)
     const place = peers.placeOf(known, context)
-    if (place.kind === 'there')
-      return peers.ask(place.peer, context, (client, options) =>
-        client.getPlate({ plate: known }, options),
-      )
-    if (!hasPlate(place.task, known)) throw notFound(name, await allPlateKeys(context))
-    return sliced(plateViewParts(place.task, known, model.nowMs()), context.signal)
+    switch (place.kind) {
+      case 'there':
+        return peers.ask(place.peer, context, (client, options) =>
+          client.getPlate({ plate: known }, options),
+        )
+      case 'here':
+        if (!hasPlate(place.task, known)) throw notFound(name, await allPlateKeys(context))
+        return sliced(plateViewParts(place.task, known, model.nowMs()), context.signal)
+      case 'down': {
+        const { look } = place
+        if (!look.state || !hasPlate(look.state, known)) throw isDown(briefStatus(model, look))
+        const view = await sliced(plateViewParts(look.state, known, model.nowMs()), context.signal)
+        if (view.status) view.status.taskDown = look.down?.trouble.reason ?? ''
+        return view
+      }
+    }
   }
 
   async function plateNamed(name: string, context: HandlerContext): Promise<string> {
@@ -84,9 +99,27 @@ export function controlAnswers(model: Model, peers: Peers): ServiceImpl<typeof C
   async function explainKey(key: string, context: HandlerContext) {
     const place = peers.placeOf(key, context)
     if (place.kind === 'here') return explain(place.task, key, model.nowMs())
+    if (place.kind === 'down') return explainDown(place.look, key)
     return peers
       .ask(place.peer, context, (client, options) => client.explain({ about: key }, options))
       .catch((error: unknown) => orUndefined(error))
+  }
+
+  /** What was committed last, and why nothing goes on; never that it is not there: nobody can know. */
+  function explainDown(look: TaskLook, key: string): ExplainResponse {
+    const status = briefStatus(model, look)
+    const known = look.state && explain(look.state, key, model.nowMs())
+    const answer =
+      known ??
+      create(ExplainResponseSchema, {
+        entity: key,
+        level: levelOf(key),
+        state: 'UNKNOWN',
+        notes: ['what is known of it is in the state of its task'],
+      })
+    answer.notes.unshift(`nothing goes on here: ${downSentence(status)}`)
+    answer.next = `${status.hint} (npx wellspring tasks)`
+    return answer
   }
 
   async function explainAbout(about: string, context: HandlerContext): Promise<ExplainResponse> {
@@ -114,7 +147,12 @@ export function controlAnswers(model: Model, peers: Peers): ServiceImpl<typeof C
 
   async function answerTo(about: string, found: Found, context: HandlerContext) {
     const [only, ...others] = found.keys
-    if (only === undefined) throw notFound(about, await namesNear(about, context))
+    if (only === undefined) {
+      const { tasks } = await listTasks(model, peers, context)
+      const hidden = tasks.find((one) => one.state === 'DOWN')
+      if (hidden) throw isDown(hidden)
+      throw notFound(about, await namesNear(about, context))
+    }
     context.responseHeader.set(rankHeader, String(found.rank))
     if (others.length > 0)
       return create(ExplainResponseSchema, { candidates: found.keys.slice(0, CANDIDATES_MAX) })
@@ -144,19 +182,35 @@ export function controlAnswers(model: Model, peers: Peers): ServiceImpl<typeof C
       })
     },
     listPlates,
+    listTasks: (_, context) => listTasks(model, peers, context),
     getPlate: (request, context) => getPlate(textOf(request.plate, 'plate'), context),
     explain: (request, context) => explainAbout(textOf(request.about, 'about'), context),
   }
 }
 
+function downs(model: Model): TaskLook[] {
+  return model.assigned().filter(({ down }) => down !== undefined)
+}
+
 function ownPage(model: Model, after: string, size: number): ListPlatesResponse {
-  const plates = [...model.owned().values()]
-    .flatMap((task) => plateKeys(task).map((key) => ({ key, task })))
+  const down = downs(model)
+  const views = [
+    ...[...model.owned().values()].map((task) => ({ task, taskDown: '' })),
+    ...down.flatMap(({ state, down: why }) =>
+      state ? [{ task: state, taskDown: why?.trouble.reason ?? '' }] : [],
+    ),
+  ]
+  const plates = views
+    .flatMap((view) => plateKeys(view.task).map((key) => ({ key, ...view })))
     .filter(({ key }) => key > after)
     .toSorted((a, b) => (a.key < b.key ? -1 : 1))
   const page = plates.slice(0, size)
   return create(ListPlatesResponseSchema, {
-    plates: page.map(({ key, task }) => plateStatus(task, key, model.nowMs())),
+    plates: page.map(({ key, task, taskDown }) => ({
+      ...plateStatus(task, key, model.nowMs()),
+      taskDown,
+    })),
+    down: down.map((look) => briefStatus(model, look)),
     nextPageToken: plates.length > size ? (page.at(-1)?.key ?? '') : '',
   })
 }
@@ -168,7 +222,8 @@ function mergePages(pages: readonly ListPlatesResponse[], size: number): ListPla
   const page = plates.slice(0, size)
   const isMore = plates.length > size || pages.some((one) => one.nextPageToken !== '')
   const nextPageToken = isMore ? (page.at(-1)?.entity ?? '') : ''
-  return create(ListPlatesResponseSchema, { plates: page, nextPageToken })
+  const down = pages.flatMap((one) => one.down).toSorted((a, b) => a.task - b.task)
+  return create(ListPlatesResponseSchema, { plates: page, nextPageToken, down })
 }
 
 function hasPlate(task: Task, key: string): boolean {

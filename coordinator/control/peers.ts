@@ -5,7 +5,7 @@ import { createConnectTransport } from '@connectrpc/connect-node'
 import { ControlService } from '#proto/wellspring/control/v1/control_pb.ts'
 import { partitionKey, taskOf } from '../core/ids.ts'
 import type { Task } from '../core/state.ts'
-import type { Model } from './model.ts'
+import type { Model, TaskLook } from './model.ts'
 
 /** Set on what is passed on; whoever gets it answers for itself alone. */
 const forwardedHeader = 'wellspring-forwarded'
@@ -19,9 +19,10 @@ export type CallOptions = {
   readonly signal: AbortSignal
 }
 
-/** Where an entity's task is. */
+/** Where an entity's task is; down: here, and it cannot run. */
 export type Place =
   | { readonly kind: 'here'; readonly task: Task }
+  | { readonly kind: 'down'; readonly look: TaskLook }
   | { readonly kind: 'there'; readonly peer: Peer }
 
 export type Peer = { readonly address: string; readonly client: ControlClient }
@@ -34,6 +35,11 @@ export type Peers = {
    * a task is nobody's: an answer without it would look whole.
    */
   others(context: HandlerContext): Peer[]
+  /** The same with their tasks, and the tasks that are nobody's. */
+  foreign(context: HandlerContext): {
+    readonly known: readonly { readonly peer: Peer; readonly tasks: readonly number[] }[]
+    readonly nobodys: number[]
+  }
   /** Asks a peer. Its own refusals pass through; silence becomes UNAVAILABLE with its address. */
   ask<T>(
     peer: Peer,
@@ -56,26 +62,40 @@ export function openPeers(model: Model, owners: () => ReadonlyMap<number, string
     return { address, client }
   }
 
+  function foreign(context: HandlerContext): ReturnType<Peers['foreign']> {
+    if (isForwarded(context)) return { known: [], nobodys: [] }
+    const here = new Set([...model.owned().keys(), ...model.assigned().map(({ task }) => task)])
+    const away = Array.from({ length: model.tasks }, (_, number) => number).filter(
+      (number) => !here.has(number),
+    )
+    const byOwner = Map.groupBy(away, (number) => owners().get(number) ?? '')
+    const nobodys = byOwner.get('') ?? []
+    byOwner.delete('')
+    return {
+      known: [...byOwner].map(([owner, tasks]) => ({ peer: peerAt(owner), tasks })),
+      nobodys,
+    }
+  }
+
   return {
     placeOf(key, context) {
       const number = taskOf(partitionKey(key), model.tasks)
       const task = model.owned().get(number)
       if (task) return { kind: 'here', task }
+      const look = model.assigned().find((one) => one.task === number)
+      if (look?.down) return { kind: 'down', look }
       const owner = owners().get(number)
-      if (!owner || isForwarded(context)) throw moving([number])
+      if (look || !owner || isForwarded(context)) throw moving([number])
       return { kind: 'there', peer: peerAt(owner) }
     },
     others(context) {
-      if (isForwarded(context)) return []
-      const owned = model.owned()
-      const known = owners()
-      const foreign = Array.from({ length: model.tasks }, (_, number) => number).filter(
-        (number) => !owned.has(number),
-      )
-      const nobodys = foreign.filter((number) => !known.get(number))
+      const unknown = model.assigned().filter(({ isRunning, down }) => !isRunning && !down)
+      if (unknown.length > 0) throw moving(unknown.map(({ task }) => task))
+      const { known, nobodys } = foreign(context)
       if (nobodys.length > 0) throw moving(nobodys)
-      return [...new Set(foreign.map((number) => known.get(number) ?? ''))].map(peerAt)
+      return known.map(({ peer }) => peer)
     },
+    foreign,
     async ask(peer, context, question) {
       const signal = AbortSignal.any([context.signal, AbortSignal.timeout(askTimeoutMs)])
       try {
@@ -85,7 +105,11 @@ export function openPeers(model: Model, owners: () => ReadonlyMap<number, string
         })
       } catch (cause) {
         const { code, rawMessage } = ConnectError.from(cause)
-        if (code === Code.NotFound || code === Code.InvalidArgument)
+        if (
+          code === Code.NotFound ||
+          code === Code.InvalidArgument ||
+          code === Code.FailedPrecondition
+        )
           throw new ConnectError(rawMessage, code)
         const message = `the coordinator at ${peer.address} does not answer for its tasks (${rawMessage}): try again in a few seconds`
         throw new ConnectError(message, Code.Unavailable, undefined, undefined, cause)

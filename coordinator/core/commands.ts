@@ -14,6 +14,7 @@ import { afterRun, change, countImage } from './follow.ts'
 import { isEntityKey, levelOf, parentOf, plateOf, wellOf } from './ids.ts'
 import { dueOf } from './due.ts'
 import { arm, expire, settle } from './levels.ts'
+import { onAcceptLoss } from './losses.ts'
 import { standing } from './members.ts'
 import { refuse } from './refuse.ts'
 import { isRetiredPlan, refuseRetired } from './retire.ts'
@@ -32,6 +33,8 @@ export function onCommand(cx: Context, event: Extract<Event, { kind: 'command' }
       return onRedrive(cx, action.value, event)
     case 'close':
       return startSweep(cx, { entity: action.value.entity, step: '', close: true }, event)
+    case 'acceptLoss':
+      return onAcceptLoss(cx, action.value, event)
     case undefined: {
       const message = 'the command names no action that this coordinator knows'
       return refuse(cx, event, { entity: '', reason: 'UNKNOWN_COMMAND', message })

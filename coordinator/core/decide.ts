@@ -11,6 +11,7 @@ import { deadlineOf } from './due.ts'
 import { hex } from './ids.ts'
 import { onImage } from './images.ts'
 import { arm, expire } from './levels.ts'
+import { markPlateOf, markPlates } from './losses.ts'
 import { refuse } from './refuse.ts'
 import { forget, retire } from './retire.ts'
 import { goOn, runOf, settleRun } from './runs.ts'
@@ -27,9 +28,11 @@ export function decide(task: Task, event: Event, now: number, dice: () => number
 function take(cx: Context, event: Event): void {
   switch (event.kind) {
     case 'image':
-      return onImage(cx, event)
+      onImage(cx, event)
+      return markPlateOf(cx, event)
     case 'command':
-      return onCommand(cx, event)
+      onCommand(cx, event)
+      return markPlateOf(cx, event)
     case 'unreadable':
       return refuse(cx, event, { entity: '', reason: event.reason, message: event.message })
     case 'outcome':
@@ -58,6 +61,7 @@ function onTimer(cx: Context, entity: string, completeness: boolean): void {
     else arm(cx, entity)
     return
   }
+  markPlates(cx)
   if (isRetired(cx.task, entity)) return forget(cx, entity)
   const place = placeOf(cx.task, entity)
   if (!place) return

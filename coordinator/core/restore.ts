@@ -6,6 +6,7 @@ import { groupOf, imageName, placeOf } from './context.ts'
 import type { Effect } from './event.ts'
 import { restart } from './follow.ts'
 import { arm } from './levels.ts'
+import { markPlates } from './losses.ts'
 import { goOn } from './runs.ts'
 import type { Task } from './state.ts'
 import { during } from './state.ts'
@@ -16,6 +17,7 @@ export function restored(task: Task, now: number, dice: () => number): Effect[] 
   for (const key of task.sites.keys()) during(task, () => takeUpSite(cx, key))
   for (const key of task.wells.keys()) during(task, () => takeUpGroup(cx, key))
   for (const key of task.plates.keys()) during(task, () => takeUpPlate(cx, key))
+  markPlates(cx)
   return cx.effects
 }
 

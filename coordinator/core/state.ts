@@ -1,9 +1,9 @@
 // What a task knows. Entities are kept as the bytes that state.v1 holds, with the busy ones decoded: a million
 // images fit, and what a flush writes is what a restore reads.
 import './lent-buffer.ts'
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { create, toBinary } from '@bufbuild/protobuf'
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
-import type { PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { AcceptedLoss, PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import {
   PlateStateSchema,
   SiteStateSchema,
@@ -15,6 +15,7 @@ import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { belowPlate, levelOf, plateOf } from './ids.ts'
 import { packedBytes } from './packed.ts'
 import type { Pipeline } from './pipeline.ts'
+import { readEntity } from './unreadable.ts'
 
 /** Where a member of a group stands; one byte each in PlateState.members and WellState.members. */
 export const Member = { NONE: 0, OPEN: 1, DONE: 2, MISSING: 3, FAILED: 4 } as const
@@ -79,7 +80,7 @@ export function entities<D extends DescMessage>(schema: D, decodedMax: number): 
     if (found !== undefined) return found
     const bytes = stored.get(key)
     if (bytes === undefined) return undefined
-    const entity = fromBinary(schema, bytes)
+    const entity = readEntity(schema, key, bytes)
     clean.set(key, entity)
     evict()
     return entity
@@ -214,6 +215,8 @@ export type Task = {
   readonly bounds: Bounds
   /** The lowest journal version whose readers understand this state: it grows when state holds what is new in one. */
   journalVersion: number
+  /** Inputs that were lost unread and that a person let go; the last ones. */
+  losses: readonly AcceptedLoss[]
   readonly plates: Entities<typeof PlateStateSchema>
   readonly plans: Entities<typeof PlatePlanSchema>
   readonly wells: Entities<typeof WellStateSchema>
@@ -229,6 +232,8 @@ const NEVER: Bounds = { retireAfterMs: Infinity, recordsPerEvent: 100 }
 export const RETIRING_VERSION = 2
 /** From this one on, a plan that came late takes its wells up over several flushes. */
 export const ADOPTING_VERSION = 3
+/** Input that a person let go is remembered from this one on. */
+export const LOSSES_VERSION = 4
 
 export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVER): Task {
   const { decodedEntitiesMax = DECODED_ENTITIES_MAX } = bounds
@@ -239,6 +244,7 @@ export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVE
     pipeline,
     bounds,
     journalVersion: 1,
+    losses: [],
     plans,
     plates: entities(PlateStateSchema, decodedEntitiesMax),
     wells: entities(WellStateSchema, decodedEntitiesMax),

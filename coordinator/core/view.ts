@@ -47,6 +47,13 @@ export function plateStatus(task: Task, key: string, nowMs: number): EntityStatu
     ...(plate?.firstArrivalMs && { firstArrivalAt: timestampFromMs(plate.firstArrivalMs) }),
     ...(plate?.firstVerdictMs && { firstVerdictAt: timestampFromMs(plate.firstVerdictMs) }),
     ...(plate?.retired && { retiredAt: timestampFromMs(plate.retired.atMs) }),
+    ...(plate?.inputLoss && {
+      inputLoss: {
+        records: plate.inputLoss.records,
+        acceptedAt: timestampFromMs(plate.inputLoss.atMs),
+        acceptedBy: plate.inputLoss.acceptedBy,
+      },
+    }),
   })
 }
 

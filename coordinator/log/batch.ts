@@ -1,6 +1,7 @@
 // What a flush writes, collected while the last one is under way.
 import { createHash } from 'node:crypto'
 import { create, toBinary } from '@bufbuild/protobuf'
+import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Call, Effect } from '../core/event.ts'
@@ -18,7 +19,7 @@ export const OWNER_KEY = '#owner'
  * Newest layout of state.v1 that this coordinator knows; one that reads a higher one stops. What it writes is of the
  * lowest version that can hold it, so that the last version goes on beside it during a roll.
  */
-export const JOURNAL_VERSION = 3
+export const JOURNAL_VERSION = 4
 
 type Output = Extract<Effect, { kind: 'output' }>
 
@@ -83,6 +84,7 @@ export function flushRecords(batch: Batch, state: Task, head: FlushHead): NewRec
     epoch: head.writer.epoch,
     journalVersion: state.journalVersion,
     ...head.caution,
+    losses: [...state.losses],
     outputs: batch.outputs.length,
     outputsDigest: outputsDigest(batch.outputs),
     ...(head.withStateDigest ? { stateDigest: stateDigest(state) } : {}),
@@ -93,7 +95,7 @@ export function flushRecords(batch: Batch, state: Task, head: FlushHead): NewRec
 
 export function ownerRecord(
   task: number,
-  owner: { nonce: string; instance: string; controlAddress: string },
+  owner: MessageInitShape<typeof OwnerSchema>,
   writer: WriterId,
 ): NewRecord {
   return stateRecord(

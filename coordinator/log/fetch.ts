@@ -39,6 +39,8 @@ export interface Reader {
     positions: ReadonlyMap<number, number>,
     waitMs?: number,
   ): Promise<Fetched[]>
+  /** Time stamp (UTC ms) of the first record at or behind an offset; undefined: there is none. */
+  timeAt(topic: TopicName, partition: number, offset: number): Promise<number | undefined>
   close(): Promise<void>
 }
 
@@ -141,6 +143,24 @@ class KafkaReader implements Reader {
         }),
       )
       return parts.flat().map((part) => toFetched(name, part, positions.get(part.partition) ?? 0))
+    })
+  }
+
+  async timeAt(name: TopicName, partition: number, offset: number): Promise<number | undefined> {
+    const topic = this.#topicPrefix + name
+    return this.#retried(`Cannot read ${topic}`, async () => {
+      const [leader] = await this.#leaders(topic, [partition])
+      if (leader === undefined) throw new Error(`there is no partition ${partition}`)
+      // The first batch comes whole, however small the limit.
+      const [part] = await this.#fetchFrom(leader, {
+        isolationLevel: readCommitted,
+        maxWaitTime: limits.waitMs,
+        minBytes: 1,
+        maxBytes: 1,
+        topics: [{ topic, partitions: [{ partition, fetchOffset: String(offset), maxBytes: 1 }] }],
+      })
+      const first = part?.messages.find((one) => Number(one.offset) >= offset)
+      return first?.timestamp === undefined ? undefined : Number(first.timestamp)
     })
   }
 

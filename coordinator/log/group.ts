@@ -7,7 +7,7 @@ import { addressesIn, taskAssigner } from './assigner.ts'
 import { bounded } from './connection.ts'
 import { toLogRecord } from './fetch.ts'
 import { memberships, reports } from './patches.ts'
-import { INPUT_TOPICS, LogError } from './port.ts'
+import { INPUT_TOPICS } from './port.ts'
 import type { GroupListener, InputTopic, Positions } from './port.ts'
 import type { Watchdog } from './watchdog.ts'
 import { startWatchdog } from './watchdog.ts'
@@ -219,17 +219,16 @@ export class Group {
     this.#guarded(() => this.#listener.confirmed(sentAtMs))
   }
 
+  /** What is lost, and what becomes of the task, is found out by taking it over again; the others read on. */
   #onOutOfRange = (memberId: string, topic: string, partition: number): void => {
-    if (memberId !== this.#current.memberId) return
-    const at = this.#positions.get(`${this.#nameOf(topic)}/${partition}`)
-    this.#crash(
-      new LogError(
-        'fatal',
-        `Offset ${at} of ${topic}/${partition} is outside the log: its records were deleted before they were ` +
-          'read, or the topic was made anew. Going on would skip them: restore the topic, or start a new ' +
-          'application id.',
-      ),
-    )
+    if (memberId !== this.#current.memberId || !topic.startsWith(this.#options.topicPrefix)) return
+    const name = this.#nameOf(topic)
+    this.#options.logger('warn', 'input is outside the log', {
+      topic: name,
+      partition,
+      offset: this.#positions.get(`${name}/${partition}`),
+    })
+    this.#guarded(() => this.#listener.outOfRange(partition))
   }
 
   /** An error thrown in one of kafkajs's callbacks would end the consumer without a word. */

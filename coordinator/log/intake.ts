@@ -96,6 +96,8 @@ function plateKeyOf(message: ImageAcquired | Command): string | undefined {
     case 'redrive':
     case 'close':
       return partitionKey(message.action.value.entity)
+    // Of a partition, not of a plate.
+    case 'acceptLoss':
     case undefined:
       return undefined
   }

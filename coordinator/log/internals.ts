@@ -10,6 +10,8 @@ export const readCommitted = 1
 
 export type RawMessage = {
   readonly offset: string
+  /** UTC ms. */
+  readonly timestamp?: string
   readonly key: Buffer | null
   readonly value: Buffer | null
   readonly headers?: Readonly<Record<string, Buffer | string | (Buffer | string)[] | undefined>>

@@ -7,6 +7,7 @@ import { openReader, readPartition } from './fetch.ts'
 import { Group } from './group.ts'
 import { LogError, OUTPUT_TOPICS, PLATE_EVENT_PARTITIONS } from './port.ts'
 import type { GroupListener, InputTopic, Log, Offsets, Writer, WriterId } from './port.ts'
+import { openSettings } from './topic-settings.ts'
 import { checkTopics } from './topics.ts'
 import { openTransactions } from './transactions.ts'
 import type { Outcome, Place, Transactions } from './transactions.ts'
@@ -39,6 +40,7 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
     logger: options.logger,
   })
   const reader = openReader(kafka, topicPrefix)
+  const settings = openSettings(kafka, options)
   let group: Group | undefined
 
   const joined = (): Group => {
@@ -75,6 +77,16 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
       const [images, commands] = await Promise.all([offsets('images.v1'), offsets('commands.v1')])
       return { 'images.v1': images, 'commands.v1': commands }
     },
+    async readCommands(task, from, onRecord) {
+      const low = (await reader.offsets('commands.v1', [task])).get(task)?.low ?? 0
+      const place = { topic: 'commands.v1', partition: task, from: Math.max(from, low) } as const
+      await readPartition(reader, place, (record) => {
+        onRecord(record)
+        return false
+      })
+    },
+    inputTime: (task, topic, offset) => reader.timeAt(topic, task, offset),
+    inputSettings: () => settings.read(),
     owners: () => group?.owners() ?? new Map(),
     async close() {
       await group?.close()

@@ -32,6 +32,14 @@ export const limits = {
   /** First and longest pause between tries to take a task over. */
   takeOverPauseMinMs: 20,
   takeOverPauseMaxMs: 2_000,
+  /** First and longest pause of a task that is down: before it is tried again, and before its lost input is looked at. */
+  downPauseMinMs: 1_000,
+  downPauseMaxMs: 60_000,
+  lossLookMaxMs: 10_000,
+  /** A task that ran for so long without trouble starts with the first pause again. */
+  downForgetMs: 600_000,
+  /** A task that stays down says so in the log this often. */
+  downLogEveryMs: 600_000,
   /** Longest wait for a running flush when a task is lost. */
   lastFlushWaitMs: 5_000,
 } as const

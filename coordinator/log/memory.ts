@@ -1,6 +1,7 @@
 // The memory twin of the log: a broker with transactions, fencing and groups in one process. It resolves nothing by
 // itself; every reply goes through `reply`, so that the simulator decides when, and whether, it arrives.
 import type {
+  InputSettings,
   InputTopic,
   Log,
   LogRecord,
@@ -21,7 +22,11 @@ export type World = {
   monotonicMs(): number
 }
 
-type Stored = LogRecord & { readonly producerId: number; state: 'open' | 'committed' | 'aborted' }
+type Stored = LogRecord & {
+  readonly producerId: number
+  readonly atMs: number
+  state: 'open' | 'committed' | 'aborted'
+}
 type Entry = {
   readonly producerId: number
   readonly epoch: number
@@ -42,6 +47,16 @@ export type MemoryBroker = {
   readonly tasks: number
   /** Appends an input record, as an instrument does. */
   produce(topic: InputTopic, partition: number, key: string, value: Uint8Array | null): void
+  /** Time stamp of what is appended from here on, UTC ms. */
+  stampMs: number
+  /** Input below this offset is gone, as after its retention; told apart from here on only. */
+  deleteBelow(topic: InputTopic, partition: number, offset: number): void
+  /** The partition of an input is empty, and its next record is the first, as of a topic that was made anew. */
+  makeAnew(topic: InputTopic, partition: number): void
+  /** Appends a record to state.v1 that no owner wrote. */
+  spoil(partition: number, key: string, value: Uint8Array | null): void
+  /** How the inputs are said to be kept. */
+  settings: Readonly<Record<InputTopic, InputSettings>>
   /** Committed records of a topic in log order, over all partitions. */
   committed(topic: InputTopic | OutputTopic): LogRecord[]
   /** Every record of a topic in log order over all partitions, also those of open and aborted transactions. */
@@ -71,6 +86,8 @@ export function memoryBroker(tasks: number): MemoryBroker {
   const epochs = new Map<string, Entry>()
   const members = new Map<string, Member>()
   const reading = new Map<string, Map<string, number>>()
+  /** First offset that is there, of inputs from which something was deleted. */
+  const lows = new Map<string, number>()
   const flushes: Stored[][] = []
   let generation = 0
   let producers = 0
@@ -98,6 +115,7 @@ export function memoryBroker(tasks: number): MemoryBroker {
       value: record.value === null ? null : Buffer.from(record.value),
       headers: record.headers,
       producerId,
+      atMs: broker.stampMs,
       state: producerId === 0 ? 'committed' : 'open',
     }
     log.push(stored)
@@ -167,6 +185,10 @@ export function memoryBroker(tasks: number): MemoryBroker {
       })
   }
 
+  function offsetsOf(topic: InputTopic, task: number): Offsets {
+    return { low: lows.get(`${topic}/${task}`) ?? 0, high: partition(topic, task).length }
+  }
+
   function openLog(member: string, world: World): Log {
     let positions = new Map<string, number>()
     reading.set(member, positions)
@@ -203,13 +225,23 @@ export function memoryBroker(tasks: number): MemoryBroker {
         return at
       },
       inputOffsets: (task) =>
-        world.request(member, 'ListOffsets', () => {
-          const offsets = (topic: InputTopic): Offsets => ({
-            low: 0,
-            high: partition(topic, task).length,
-          })
-          return { 'images.v1': offsets('images.v1'), 'commands.v1': offsets('commands.v1') }
-        }),
+        world.request(member, 'ListOffsets', () => ({
+          'images.v1': offsetsOf('images.v1', task),
+          'commands.v1': offsetsOf('commands.v1', task),
+        })),
+      async readCommands(task, from, onRecord) {
+        const records = await world.request(member, 'Fetch', () =>
+          partition('commands.v1', task).slice(Math.max(from, offsetsOf('commands.v1', task).low)),
+        )
+        for (const record of records) onRecord(record)
+      },
+      inputTime: (task, topic, offset) =>
+        world.request(
+          member,
+          'Fetch',
+          () => partition(topic, task)[Math.max(offset, offsetsOf(topic, task).low)]?.atMs,
+        ),
+      inputSettings: () => world.request(member, 'DescribeConfigs', () => broker.settings),
       owners: () => new Map(),
       close() {
         positions = new Map()
@@ -219,8 +251,17 @@ export function memoryBroker(tasks: number): MemoryBroker {
     }
   }
 
-  return {
+  const broker: MemoryBroker = {
     tasks,
+    settings: { 'images.v1': KEPT_FOR_EVER, 'commands.v1': KEPT_FOR_EVER },
+    deleteBelow: (topic, number, offset) => void lows.set(`${topic}/${number}`, offset),
+    makeAnew(topic, number) {
+      partition(topic, number).length = 0
+      lows.delete(`${topic}/${number}`)
+    },
+    spoil: (number, key, value) =>
+      void append({ topic: 'state.v1', partition: number, key, value, headers: {} }, 0),
+    stampMs: 0,
     produce: (topic, number, key, value) =>
       void append({ topic, partition: number, key, value, headers: {} }, 0),
     committed: (topic) => written(topic).filter((record) => record.state === 'committed'),
@@ -263,6 +304,12 @@ export function memoryBroker(tasks: number): MemoryBroker {
       if (!positions || !member) return false
       for (const [place, at] of positions) {
         const [topic = '', task = ''] = place.split('/')
+        const { low, high } = offsetsOf(topic as InputTopic, Number(task))
+        if (at < low || at > high) {
+          positions.delete(place)
+          member.listener.outOfRange(Number(task))
+          return true
+        }
         const records = partition(topic, Number(task)).slice(at, at + recordsMax)
         if (records.length === 0) continue
         positions.set(place, at + records.length)
@@ -274,7 +321,7 @@ export function memoryBroker(tasks: number): MemoryBroker {
     hasUnread: (name) =>
       members.has(name) &&
       [...(reading.get(name) ?? [])].some(
-        ([place, at]) => at < (partitions.get(place)?.length ?? 0),
+        ([place, at]) => at !== (partitions.get(place)?.length ?? 0),
       ),
     open: openLog,
     remove(name) {
@@ -284,6 +331,13 @@ export function memoryBroker(tasks: number): MemoryBroker {
     generationMembers: () =>
       [...members.values()].filter((one) => one.generation === generation).map((one) => one.name),
   }
+  return broker
+}
+
+const KEPT_FOR_EVER: InputSettings = {
+  retentionMs: undefined,
+  retentionBytes: undefined,
+  misfits: [],
 }
 
 /** What a read_committed fetch returns: nothing at or behind the first open transaction. */

@@ -89,6 +89,8 @@ export interface GroupListener {
   records(task: number, records: readonly LogRecord[]): void
   /** Reached this position of an input although no record was delivered (markers, aborted, compacted). */
   passed(task: number, topic: InputTopic, nextOffset: number): void
+  /** An input cannot be read on: its position is outside the log, and it is read no more until resume(). */
+  outOfRange(task: number): void
   /** The consumer died for good; the process must end. */
   crashed(error: Error): void
 }
@@ -97,6 +99,16 @@ export interface GroupListener {
 export type Positions = ReadonlyMap<number, Readonly<Record<InputTopic, number>>>
 
 export type Offsets = { readonly low: number; readonly high: number }
+
+/** Of an input topic. */
+export type InputSettings = {
+  /** Undefined: for ever. */
+  readonly retentionMs: number | undefined
+  /** Per partition; undefined: no limit. */
+  readonly retentionBytes: number | undefined
+  /** What it should be and is not, with the command that puts it right. */
+  readonly misfits: readonly string[]
+}
 
 export interface Log {
   readonly tasks: number
@@ -115,6 +127,12 @@ export interface Log {
   readState(task: number, from: number, onRecord: (record: LogRecord) => boolean): Promise<number>
   /** First and end offset (high watermark) of every input of a task. */
   inputOffsets(task: number): Promise<Readonly<Record<InputTopic, Offsets>>>
+  /** Reads commands.v1 of the task apart from its turn, from an offset or the first that is there, to its end now. */
+  readCommands(task: number, from: number, onRecord: (record: LogRecord) => void): Promise<void>
+  /** Time stamp (UTC ms) of the first record at or behind an offset of an input; undefined: there is none. */
+  inputTime(task: number, topic: InputTopic, offset: number): Promise<number | undefined>
+  /** How the inputs are kept; undefined: the broker does not tell. */
+  inputSettings(): Promise<Readonly<Record<InputTopic, InputSettings>> | undefined>
   /** Addresses of the coordinators that own the other tasks, as far as the group told us. */
   owners(): ReadonlyMap<number, string>
   /** Leaves the group and closes everything. Bounded in time. */

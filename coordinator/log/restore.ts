@@ -3,21 +3,31 @@
 // also answers whether the last flush of the older owner, or our own lost one, was committed.
 import { randomBytes } from 'node:crypto'
 import { fromBinary } from '@bufbuild/protobuf'
-import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { Checkpoint, InputOffset } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Task } from '../core/state.ts'
 import { loadState } from '../core/state.ts'
 import { CHECKPOINT_KEY, JOURNAL_VERSION, OWNER_KEY, ownerRecord } from './batch.ts'
-import type { InputTopic, Log, LogRecord, Writer } from './port.ts'
-import { INPUT_TOPICS, LogError, asLogError } from './port.ts'
+import type { LetGo, LostInput } from './input-loss.ts'
+import { behind, isReset, lostInputs, wordsOn } from './input-loss.ts'
+import type { InputTopic, Log, LogRecord, Offsets, Writer } from './port.ts'
+import { INPUT_TOPICS, LogError } from './port.ts'
+import type { Trouble } from './trouble.ts'
+import { TaskTrouble, unreadable } from './trouble.ts'
+
+type Next = Record<InputTopic, number>
 
 export type Restored = {
   readonly writer: Writer
   readonly state: Task
   readonly flushSeq: number
-  readonly next: Record<InputTopic, number>
+  readonly next: Next
   /** The last checkpoint, if there is one. */
   readonly last: Checkpoint | undefined
+  /** Input that is lost and that a person has let go: the next checkpoint says so. */
+  readonly letGo: readonly LetGo[]
+  /** The task has no owner before this one; inputs whose first records had been deleted by then. */
+  readonly beganLate: readonly InputTopic[]
 }
 
 export type Owner = {
@@ -34,29 +44,74 @@ export type TakeOver = {
   readonly owner: Owner
   /** False once the task has moved away: no barrier is written then. */
   readonly isWanted: () => boolean
+  /** UTC milliseconds. */
+  readonly nowMs: () => number
 }
 
-/** Makes this process the task's owner. Rejects with LogError; the writer is closed then. */
-export async function takeOver({ log, task, back, owner, isWanted }: TakeOver): Promise<Restored> {
+/** Makes this process the task's owner. Rejects with LogError or TaskTrouble; the writer is closed then. */
+export async function takeOver(options: TakeOver): Promise<Restored> {
+  const { log, task, back, owner, isWanted } = options
   const writer = await log.fence(task)
   try {
     const nonce = randomBytes(12).toString('hex')
     // Most is read before the barrier is written: a state that this version cannot read stays as it is. The fence has
     // decided all that is there, and what somebody puts behind it is read with the barrier.
-    const from = await log.readState(task, back.from, (record) => apply(back, record, nonce))
+    back.from = await log.readState(task, back.from, (record) => apply(back, record, nonce))
     refuseUnknown(back)
+    const listed = await log.inputOffsets(task)
+    const next = nextOffsets(back, listed)
+    const lost = lostInputs(task, next, listed, back.lostSinceMs || options.nowMs())
     if (!isWanted()) throw new LogError('fenced', `task ${task} moved away while it was read`)
     const { instance, controlAddress } = owner
-    await writer.commit([ownerRecord(task, { nonce, instance, controlAddress }, writer.id)])
-    await readToBarrier(log, task, { back, nonce, from })
+    const barrier = {
+      nonce,
+      instance,
+      controlAddress,
+      // Until a checkpoint says it: whoever comes next must know what was there.
+      start: back.last ? [] : INPUT_TOPICS.map((topic) => inputOffset(topic, next[topic])),
+      inputLostSinceMs: lost[0]?.noticedMs ?? 0,
+    }
+    await writer.commit([ownerRecord(task, barrier, writer.id)])
+    await readToBarrier(log, task, { back, nonce })
     refuseUnknown(back)
-    const { state, last } = back
-    const next = await nextOffsets(log, task, last)
-    return { writer, state, flushSeq: last?.flushSeq ?? 0, next, last }
+    const until = known(INPUT_TOPICS.map((topic) => inputOffset(topic, listed[topic].high)))
+    const letGo = await lettingGo(log, task, { back, next, lost, until })
+    const isFirst = back.last === undefined && back.start === undefined
+    return {
+      writer,
+      state: back.state,
+      flushSeq: back.last?.flushSeq ?? 0,
+      next: behind(next, lost),
+      last: back.last,
+      letGo,
+      beganLate: isFirst ? INPUT_TOPICS.filter((topic) => listed[topic].low > 0) : [],
+    }
   } catch (error) {
     await writer.close()
     throw error
   }
+}
+
+/**
+ * Looks again at what stops a task without claiming it, cheaply. Returns the trouble as it is now; undefined: it may be
+ * over, and is worth a try. Rejects with LogError.
+ */
+export async function lookAgain(
+  log: Log,
+  task: number,
+  trouble: Trouble,
+): Promise<Trouble | undefined> {
+  const { reason, read } = trouble
+  if (reason === 'INTERNAL_ERROR' || reason === 'FLUSH_REFUSED' || !read) return undefined
+  let isNew = false
+  await log.readState(task, read.end, () => (isNew = true))
+  if (isNew) return undefined
+  const { next } = read
+  const [first] = trouble.lost
+  if (!next || !first) return trouble
+  const lost = lostInputs(task, next, await log.inputOffsets(task), first.noticedMs)
+  const { letGo, refused } = await wordsOn(log, task, { lost, next })
+  return letGo.length === lost.length ? undefined : lossTrouble(lost, refused, read)
 }
 
 /** What was read of state.v1. */
@@ -66,21 +121,26 @@ export type ReadBack = {
   from: number
   /** The last checkpoint, if there is one. */
   last: Checkpoint | undefined
-  /** The first record that could not be read. */
-  unreadable?: unknown
+  /** Where the task began, as long as there was no checkpoint. */
+  start: readonly InputOffset[] | undefined
+  /** When it was noticed that input is lost; 0: none was. */
+  lostSinceMs: number
+  /** Why each record that could not be read could not, by key; one that was written anew since is as good as any. */
+  readonly unreadable: Map<string, string>
 }
 
 export function nothingRead(state: Task): ReadBack {
-  return { state, from: 0, last: undefined }
+  const nothing = { from: 0, last: undefined, start: undefined, lostSinceMs: 0 }
+  return { state, ...nothing, unreadable: new Map() }
 }
 
 async function readToBarrier(
   log: Log,
   task: number,
-  { back, nonce, from }: { back: ReadBack; nonce: string; from: number },
+  { back, nonce }: { back: ReadBack; nonce: string },
 ): Promise<void> {
   let isOurs = false
-  await log.readState(task, from, (record) => {
+  back.from = await log.readState(task, back.from, (record) => {
     isOurs = apply(back, record, nonce)
     return isOurs
   })
@@ -89,55 +149,124 @@ async function readToBarrier(
 }
 
 /** The latest checkpoint's version counts: what a newer one left, an older one may have written over. */
-function refuseUnknown({ last, unreadable }: ReadBack): void {
+function refuseUnknown(back: ReadBack): void {
+  const { state, last, from: end } = back
   const version = last?.journalVersion ?? 1
+  const next = last && known(last.next)
   if (version > JOURNAL_VERSION)
-    throw new LogError(
-      'fatal',
-      `state.v1 was written by a newer version (journal ${version}, this one knows ${JOURNAL_VERSION}): start that ` +
-        'version, or a new application id; nothing was changed',
-    )
-  if (unreadable !== undefined)
-    throw new LogError('fatal', `state.v1 cannot be read: ${asLogError(unreadable).message}`)
+    throw new TaskTrouble({
+      reason: 'NEWER_JOURNAL',
+      message:
+        `state.v1 was written by a newer version (journal ${version}, this one knows ${JOURNAL_VERSION}); nothing ` +
+        'was changed',
+      hint: 'start that version, or a new application id',
+      lost: [],
+      read: { state, next: undefined, end },
+    })
+  const [first, ...more] = [...back.unreadable.values()]
+  if (first === undefined) return
+  const others = more.length > 0 ? ` (and ${more.length} more records)` : ''
+  const trouble = unreadable(first + others)
+  throw new TaskTrouble({ ...trouble, read: { state, next, end } })
 }
 
-/** Applies one record of state.v1; true at our own barrier. */
+/** Applies one record of state.v1; true at our own barrier. Never throws: what cannot be read is noted. */
 export function apply(back: ReadBack, record: LogRecord, nonce?: string): boolean {
   const key = record.key?.toString('utf8') ?? ''
-  if (key === OWNER_KEY)
-    return record.value !== null && fromBinary(OwnerSchema, record.value).nonce === nonce
-  if (key === CHECKPOINT_KEY) {
-    if (record.value === null) return false
-    const checkpoint = fromBinary(CheckpointSchema, record.value)
-    back.last = checkpoint
-    back.state.journalVersion = Math.max(1, checkpoint.journalVersion)
+  try {
+    const isOurs = applyKnown(back, { key, value: record.value }, nonce)
+    back.unreadable.delete(key)
+    return isOurs
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    back.unreadable.set(key, `"${key.slice(0, 200)}" at offset ${record.offset}: ${why}`)
     return false
   }
-  try {
-    loadState(back.state, key, record.value)
-  } catch (error) {
-    back.unreadable ??= error
-  }
-  return false
 }
 
-async function nextOffsets(
+type KeyValue = { readonly key: string; readonly value: Buffer | null }
+
+function applyKnown(back: ReadBack, { key, value }: KeyValue, nonce: string | undefined): boolean {
+  switch (key) {
+    case OWNER_KEY: {
+      if (value === null) return false
+      const owner = fromBinary(OwnerSchema, value)
+      if (owner.nonce === nonce) return true
+      if (owner.start.length > 0) back.start = owner.start
+      back.lostSinceMs = owner.inputLostSinceMs
+      return false
+    }
+    case CHECKPOINT_KEY: {
+      if (value === null) return false
+      const checkpoint = fromBinary(CheckpointSchema, value)
+      back.last = checkpoint
+      back.state.journalVersion = Math.max(1, checkpoint.journalVersion)
+      back.state.losses = checkpoint.losses
+      return false
+    }
+    default:
+      loadState(back.state, key, value)
+      return false
+  }
+}
+
+/** By the last checkpoint, else where an earlier owner began, else the first that is there. */
+function nextOffsets(
+  { last, start = [] }: ReadBack,
+  listed: Readonly<Record<InputTopic, Offsets>>,
+): Next {
+  const lows = INPUT_TOPICS.map((topic) => inputOffset(topic, listed[topic].low))
+  return known([...lows, ...(last?.next ?? start)])
+}
+
+function known(offsets: readonly InputOffset[]): Next {
+  const next = { 'images.v1': 0, 'commands.v1': 0 }
+  for (const { topic, next: at } of offsets)
+    if (topic === 'images.v1' || topic === 'commands.v1') next[topic] = at
+  return next
+}
+
+function inputOffset(topic: string, next: number): InputOffset {
+  return { $typeName: 'wellspring.journal.v1.InputOffset', topic, next }
+}
+
+/** Rejects unless a person has let go of all that is lost. */
+async function lettingGo(
   log: Log,
   task: number,
-  last: Checkpoint | undefined,
-): Promise<Record<InputTopic, number>> {
-  const known = new Map(last?.next.map((at) => [at.topic, at.next]))
-  const listed = await log.inputOffsets(task)
-  const next = { 'images.v1': 0, 'commands.v1': 0 }
-  for (const topic of INPUT_TOPICS) {
-    const { low, high } = listed[topic]
-    next[topic] = known.get(topic) ?? low
-    if (next[topic] < low || next[topic] > high)
-      throw new LogError(
-        'fatal',
-        `${topic}/${task}: next offset ${next[topic]} is outside ${low} .. ${high}: records were deleted before ` +
-          'they were read, or the topic was made anew; restore it, or start a new application id',
-      )
+  found: { back: ReadBack; next: Next; lost: readonly LostInput[]; until: Next },
+): Promise<readonly LetGo[]> {
+  const { back, next, lost, until } = found
+  if (lost.length === 0) return []
+  const { letGo, refused } = await wordsOn(log, task, { lost, next })
+  if (letGo.length === lost.length) return letGo.map((one) => ({ ...one, until }))
+  const { state, from: end } = back
+  throw new TaskTrouble(lossTrouble(lost, refused, { state, next, end }))
+}
+
+function lossTrouble(
+  lost: readonly LostInput[],
+  refused: readonly string[],
+  read: NonNullable<Trouble['read']>,
+): Trouble {
+  const isNew = lost.some(isReset)
+  const accept = lost.map(({ topic, task }) => `--accept-loss ${topic}/${task}`).join(' ')
+  return {
+    reason: isNew ? 'INPUT_RESET' : 'INPUT_LOST',
+    message: [...lost.map(said), ...refused].join('; '),
+    hint:
+      (isNew
+        ? 'restore the topic, or start a new application id, or go on with what the topic holds now: '
+        : 'go on without them (and announce again what there is a copy of): ') +
+      `npx wellspring tasks ${accept} --reason "..."`,
+    lost,
+    read,
   }
-  return next
+}
+
+function said(one: LostInput): string {
+  const { topic, task, from, to } = one
+  return isReset(one)
+    ? `${topic}/${task} was made anew or cut off: it has nothing at ${from}, where this task goes on, and begins at ${to}`
+    : `${to - from} records of ${topic}/${task} were deleted before they were read: ${from} to ${to}`
 }

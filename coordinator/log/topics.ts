@@ -4,6 +4,7 @@ import type { Admin, ITopicConfig } from 'kafkajs'
 import { createKafka, toLogError } from './connection.ts'
 import type { ConnectionOptions } from './connection.ts'
 import type { Reader, TopicName } from './fetch.ts'
+import { describeInputs } from './topic-settings.ts'
 import { INPUT_TOPICS, LogError, OUTPUT_TOPICS, PLATE_EVENT_PARTITIONS } from './port.ts'
 
 const day = 86_400_000
@@ -13,10 +14,13 @@ const limits = {
   replicasMax: 3,
 } as const
 
+/** By the producers' time stamps, what is announced late would be deleted before it is read. */
+const byArrival = { 'message.timestamp.type': 'LogAppendTime' }
+
 /** Inputs stay for a replay window, outputs for a quarter; state and status keep the last record of each key. */
 const settings: Record<TopicName, Record<string, string>> = {
-  'images.v1': { 'retention.ms': String(30 * day) },
-  'commands.v1': { 'retention.ms': String(90 * day) },
+  'images.v1': { 'retention.ms': String(30 * day), ...byArrival },
+  'commands.v1': { 'retention.ms': String(90 * day), ...byArrival },
   'state.v1': {
     'cleanup.policy': 'compact',
     'min.cleanable.dirty.ratio': '0.2',
@@ -68,6 +72,7 @@ export async function createTopics(options: TopicOptions): Promise<void> {
     )
     const counts = await countPartitions(admin, options)
     refuseUnequal(counts, options)
+    await tellMisfits(admin, options)
   } catch (error) {
     throw toLogError(
       error,
@@ -116,6 +121,18 @@ async function untilServed(admin: Admin, topics: readonly string[]): Promise<voi
       await sleep(limits.servedEveryMs)
     }
   }
+}
+
+/** Refusing would stop a lab that runs; what is wrong with how its inputs are kept is said, here and by ListTasks. */
+async function tellMisfits(admin: Admin, options: TopicOptions): Promise<void> {
+  const { logger } = options
+  if (!logger) return
+  const described = await describeInputs(admin, options).catch((error: unknown) => {
+    const why = error instanceof Error ? error.message : String(error)
+    logger('warn', 'how the input topics are kept cannot be asked', { error: why })
+  })
+  for (const { misfits } of Object.values(described ?? {}))
+    for (const misfit of misfits) logger('warn', misfit, {})
 }
 
 async function countPartitions(

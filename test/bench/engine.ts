@@ -147,6 +147,9 @@ function forgetfulLog(tasks: number, ends: ReadonlyMap<string, number>): Log {
         'images.v1': offsets('images.v1', task),
         'commands.v1': offsets('commands.v1', task),
       }),
+    readCommands: () => Promise.resolve(),
+    inputTime: () => Promise.resolve(undefined),
+    inputSettings: () => Promise.resolve(undefined),
     owners: () => new Map(),
     close: () => Promise.resolve(),
   }

@@ -60,6 +60,7 @@ export async function restore(say: Say): Promise<Figures> {
           back: nothingRead(emptyTask(application, pipeline, limits)),
           owner: { application, instance: 'bench', controlAddress: '' },
           isWanted: () => true,
+          nowMs: Date.now,
         }),
       ),
     ),

@@ -13,6 +13,10 @@ exampleTask('E1/P2/a1', {}, task)
 const server = await serveControl({
   listen: '127.0.0.1:0',
   model: {
+    application: 'test',
+    topicPrefix: 'test.',
+    assigned: () => [],
+    inputs: () => Promise.resolve([]),
     instance: 'c0',
     pipeline,
     tasks: 1,

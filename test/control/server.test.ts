@@ -206,8 +206,12 @@ function modelOf(instance: string, owned: ReadonlyMap<number, Task>): Model {
   return {
     instance,
     pipeline,
+    application: 'test',
+    topicPrefix: 'test.',
     tasks: 2,
     owned: () => owned,
+    assigned: () => [],
+    inputs: () => Promise.resolve([]),
     services: () => services,
     nowMs: () => noon + 18_000,
   }

@@ -116,6 +116,7 @@ async function restore(stage: Stage): Promise<{ read: number; sizes: number[] }>
     back: nothingRead(emptyTask('test', pipeline)),
     owner: { application: 'test', instance: 'test', controlAddress: '' },
     isWanted: () => true,
+    nowMs: Date.now,
   })
   const { plans, plates, wells, sites } = back.state
   await back.writer.close()

@@ -14,6 +14,7 @@ await log.join({
   confirmed() {},
   records() {},
   passed() {},
+  outOfRange() {},
   crashed(error) {
     throw error
   },

@@ -229,6 +229,7 @@ export function createMember(log: Log, shared?: Map<number, Record<InputTopic, n
     delivered: [] as string[],
     passed: new Map<string, number>(),
     confirmedMs: -Infinity,
+    outOfRange: [] as number[],
     crash: undefined as Error | undefined,
     changes,
     listener: {} as GroupListener,
@@ -286,6 +287,10 @@ export function createMember(log: Log, shared?: Map<number, Record<InputTopic, n
     },
     passed(task, topic, nextOffset) {
       member.passed.set(`${topic}/${task}`, nextOffset)
+      changed()
+    },
+    outOfRange(task) {
+      member.outOfRange.push(task)
       changed()
     },
     crashed(error) {

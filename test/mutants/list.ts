@@ -31,7 +31,8 @@ const kafka = (only: string): Catcher => ({ file: 'test/log/kafka.test.ts', only
 
 /** Goes on with the old writer, as if it had not failed. */
 const writerOutlivesItsError = memory('            isBroken = true\n', '')
-const GOES_ON = "    this.#reset('taking-over')\n    this.#takingOver.begin(error)\n"
+const GOES_ON =
+  '    this.#writer = undefined\n    this.#flushing = undefined\n    this.#again(error)\n'
 
 const protocol: readonly Mutant[] = [
   {
@@ -217,10 +218,7 @@ const protocol: readonly Mutant[] = [
   },
   {
     name: 're-init at once when fenced',
-    edits: [
-      takingOver("    if (before?.kind === 'fenced') await confirmation()\n", ''),
-      takingOver("        if (failed.kind === 'fenced') await confirmation()\n        else\n", ''),
-    ],
+    edits: [takingOver("    if (kind === 'fenced') return confirmation()\n", '')],
     tests: [model],
   },
   {

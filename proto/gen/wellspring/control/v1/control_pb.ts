@@ -10,7 +10,7 @@ import type { Any, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Level } from "../../contract/v1/options_pb.ts";
 import { file_wellspring_contract_v1_options } from "../../contract/v1/options_pb.ts";
-import type { EntityStatus, Hole, Verdict } from "../../record/v1/output_pb.ts";
+import type { EntityStatus, Hole, InputLoss, Verdict } from "../../record/v1/output_pb.ts";
 import { file_wellspring_record_v1_output } from "../../record/v1/output_pb.ts";
 import type { StepFailure } from "../../step/v1/failure_pb.ts";
 import { file_wellspring_step_v1_failure } from "../../step/v1/failure_pb.ts";
@@ -20,7 +20,226 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wellspring/control/v1/control.proto.
  */
 export const file_wellspring_control_v1_control: GenFile = /*@__PURE__*/
-  fileDesc("CiN3ZWxsc3ByaW5nL2NvbnRyb2wvdjEvY29udHJvbC5wcm90bxIVd2VsbHNwcmluZy5jb250cm9sLnYxIhcKFUdldENvb3JkaW5hdG9yUmVxdWVzdCKDAQoWR2V0Q29vcmRpbmF0b3JSZXNwb25zZRIQCghpbnN0YW5jZRgBIAEoCRIQCghwaXBlbGluZRgCIAEoCRINCgV0YXNrcxgDIAMoDRI2CghzZXJ2aWNlcxgEIAMoCzIkLndlbGxzcHJpbmcuY29udHJvbC52MS5TZXJ2aWNlU3RhdHVzInIKDVNlcnZpY2VTdGF0dXMSDwoHc2VydmljZRgBIAEoCRIPCgdhZGRyZXNzGAIgASgJEg0KBXN0YXRlGAMgASgJEhEKCWluX2ZsaWdodBgEIAEoDRIOCgZxdWV1ZWQYBSABKA0SDQoFbGltaXQYBiABKA0iOgoRTGlzdFBsYXRlc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkiYQoSTGlzdFBsYXRlc1Jlc3BvbnNlEjIKBnBsYXRlcxgBIAMoCzIiLndlbGxzcHJpbmcucmVjb3JkLnYxLkVudGl0eVN0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoPR2V0UGxhdGVSZXF1ZXN0Eg0KBXBsYXRlGAEgASgJIs8BChBHZXRQbGF0ZVJlc3BvbnNlEjIKBnN0YXR1cxgBIAEoCzIiLndlbGxzcHJpbmcucmVjb3JkLnYxLkVudGl0eVN0YXR1cxIuCgV3ZWxscxgCIAMoCzIfLndlbGxzcHJpbmcuY29udHJvbC52MS5XZWxsVmlldxIsCgRydW5zGAMgAygLMh4ud2VsbHNwcmluZy5jb250cm9sLnYxLlJ1blZpZXcSKQoFaG9sZXMYBCADKAsyGi53ZWxsc3ByaW5nLnJlY29yZC52MS5Ib2xlIokBCghXZWxsVmlldxIyCgZzdGF0dXMYASABKAsyIi53ZWxsc3ByaW5nLnJlY29yZC52MS5FbnRpdHlTdGF0dXMSDAoEd2VsbBgCIAEoCRIsCgV3b3JzdBgDIAEoDjIdLndlbGxzcHJpbmcucmVjb3JkLnYxLlZlcmRpY3QSDQoFdmFsdWUYBCABKAEiHwoORXhwbGFpblJlcXVlc3QSDQoFYWJvdXQYASABKAkitgIKD0V4cGxhaW5SZXNwb25zZRIOCgZlbnRpdHkYASABKAkSLAoFbGV2ZWwYAiABKA4yHS53ZWxsc3ByaW5nLmNvbnRyYWN0LnYxLkxldmVsEg0KBXN0YXRlGAMgASgJEhAKCHRyYWNlX2lkGAQgASgJEgsKA3VyaRgFIAEoCRIsCgRydW5zGAYgAygLMh4ud2VsbHNwcmluZy5jb250cm9sLnYxLlJ1blZpZXcSLgoEdGltZRgHIAEoCzIgLndlbGxzcHJpbmcuY29udHJvbC52MS5UaW1lU3BlbnQSDAoEbmV4dBgIIAEoCRINCgVub3RlcxgJIAMoCRISCgpjYW5kaWRhdGVzGAogAygJEigKBGZyb20YCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImgKCVRpbWVTcGVudBIPCgd3YWxsX21zGAEgASgBEg8KB3dvcmtfbXMYAiABKAESEAoIcXVldWVfbXMYAyABKAESEgoKYmFja29mZl9tcxgEIAEoARITCgtzaWJsaW5nc19tcxgFIAEoASL1AgoHUnVuVmlldxIOCgZlbnRpdHkYASABKAkSDAoEc3RlcBgCIAEoCRINCgVzdGF0ZRgDIAEoCRIQCghyZXZpc2lvbhgEIAEoDRISCgpnZW5lcmF0aW9uGAUgASgNEjQKCGF0dGVtcHRzGAYgAygLMiIud2VsbHNwcmluZy5jb250cm9sLnYxLkF0dGVtcHRWaWV3EjAKB2ZhaWx1cmUYByABKAsyHy53ZWxsc3ByaW5nLnN0ZXAudjEuU3RlcEZhaWx1cmUSKgoGZHVlX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZvdXRwdXQYCSABKAsyFC5nb29nbGUucHJvdG9idWYuQW55Ei4KB3ZlcmRpY3QYCiABKA4yHS53ZWxsc3ByaW5nLnJlY29yZC52MS5WZXJkaWN0EhIKCmVmZmVjdF9rZXkYCyABKAkSGQoRYXR0ZW1wdHNfbGVmdF9vdXQYDCABKA0i7gEKC0F0dGVtcHRWaWV3Eg4KBm51bWJlchgBIAEoDRIsCghhc2tlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcXVldWVfbXMYAyABKAESDwoHd29ya19tcxgEIAEoARIwCgdmYWlsdXJlGAUgASgLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEg8KB3JlcGxpY2EYBiABKAkSDQoFdGltZXMYByABKA0SLAoIZW5kZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMpkDCg5Db250cm9sU2VydmljZRJtCg5HZXRDb29yZGluYXRvchIsLndlbGxzcHJpbmcuY29udHJvbC52MS5HZXRDb29yZGluYXRvclJlcXVlc3QaLS53ZWxsc3ByaW5nLmNvbnRyb2wudjEuR2V0Q29vcmRpbmF0b3JSZXNwb25zZRJhCgpMaXN0UGxhdGVzEigud2VsbHNwcmluZy5jb250cm9sLnYxLkxpc3RQbGF0ZXNSZXF1ZXN0Gikud2VsbHNwcmluZy5jb250cm9sLnYxLkxpc3RQbGF0ZXNSZXNwb25zZRJbCghHZXRQbGF0ZRImLndlbGxzcHJpbmcuY29udHJvbC52MS5HZXRQbGF0ZVJlcXVlc3QaJy53ZWxsc3ByaW5nLmNvbnRyb2wudjEuR2V0UGxhdGVSZXNwb25zZRJYCgdFeHBsYWluEiUud2VsbHNwcmluZy5jb250cm9sLnYxLkV4cGxhaW5SZXF1ZXN0GiYud2VsbHNwcmluZy5jb250cm9sLnYxLkV4cGxhaW5SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_any, file_google_protobuf_timestamp, file_wellspring_contract_v1_options, file_wellspring_record_v1_output, file_wellspring_step_v1_failure]);
+  fileDesc("CiN3ZWxsc3ByaW5nL2NvbnRyb2wvdjEvY29udHJvbC5wcm90bxIVd2VsbHNwcmluZy5jb250cm9sLnYxIhIKEExpc3RUYXNrc1JlcXVlc3QicAoRTGlzdFRhc2tzUmVzcG9uc2USMAoFdGFza3MYASADKAsyIS53ZWxsc3ByaW5nLmNvbnRyb2wudjEuVGFza1N0YXR1cxITCgthcHBsaWNhdGlvbhgCIAEoCRIUCgx0b3BpY19wcmVmaXgYAyABKAki+QIKClRhc2tTdGF0dXMSDAoEdGFzaxgBIAEoDRINCgVzdGF0ZRgCIAEoCRINCgVvd25lchgDIAEoCRIPCgdhZGRyZXNzGAQgASgJEikKBXNpbmNlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZyZWFzb24YBiABKAkSDwoHbWVzc2FnZRgHIAEoCRIMCgRoaW50GAggASgJEg0KBXRyaWVzGAkgASgNEi8KC25leHRfdHJ5X2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCgZpbnB1dHMYCyADKAsyIi53ZWxsc3ByaW5nLmNvbnRyb2wudjEuSW5wdXRTdGF0dXMSLQoEbG9zdBgMIAMoCzIfLndlbGxzcHJpbmcucmVjb3JkLnYxLklucHV0TG9zcxIxCghhY2NlcHRlZBgNIAMoCzIfLndlbGxzcHJpbmcucmVjb3JkLnYxLklucHV0TG9zcyLQAQoLSW5wdXRTdGF0dXMSDQoFdG9waWMYASABKAkSEQoEbmV4dBgCIAEoAUgAiAEBEgsKA2xvdxgDIAEoARIMCgRoaWdoGAQgASgBEjQKEG9sZGVzdF91bnJlYWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEh4KEXJldGVudGlvbl9sZWZ0X21zGAYgASgBSAGIAQESDwoHbWlzZml0cxgHIAMoCUIHCgVfbmV4dEIUChJfcmV0ZW50aW9uX2xlZnRfbXMiFwoVR2V0Q29vcmRpbmF0b3JSZXF1ZXN0IoMBChZHZXRDb29yZGluYXRvclJlc3BvbnNlEhAKCGluc3RhbmNlGAEgASgJEhAKCHBpcGVsaW5lGAIgASgJEg0KBXRhc2tzGAMgAygNEjYKCHNlcnZpY2VzGAQgAygLMiQud2VsbHNwcmluZy5jb250cm9sLnYxLlNlcnZpY2VTdGF0dXMicgoNU2VydmljZVN0YXR1cxIPCgdzZXJ2aWNlGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSDQoFc3RhdGUYAyABKAkSEQoJaW5fZmxpZ2h0GAQgASgNEg4KBnF1ZXVlZBgFIAEoDRINCgVsaW1pdBgGIAEoDSI6ChFMaXN0UGxhdGVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCSKSAQoSTGlzdFBsYXRlc1Jlc3BvbnNlEjIKBnBsYXRlcxgBIAMoCzIiLndlbGxzcHJpbmcucmVjb3JkLnYxLkVudGl0eVN0YXR1cxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSLwoEZG93bhgDIAMoCzIhLndlbGxzcHJpbmcuY29udHJvbC52MS5UYXNrU3RhdHVzIiAKD0dldFBsYXRlUmVxdWVzdBINCgVwbGF0ZRgBIAEoCSLPAQoQR2V0UGxhdGVSZXNwb25zZRIyCgZzdGF0dXMYASABKAsyIi53ZWxsc3ByaW5nLnJlY29yZC52MS5FbnRpdHlTdGF0dXMSLgoFd2VsbHMYAiADKAsyHy53ZWxsc3ByaW5nLmNvbnRyb2wudjEuV2VsbFZpZXcSLAoEcnVucxgDIAMoCzIeLndlbGxzcHJpbmcuY29udHJvbC52MS5SdW5WaWV3EikKBWhvbGVzGAQgAygLMhoud2VsbHNwcmluZy5yZWNvcmQudjEuSG9sZSKJAQoIV2VsbFZpZXcSMgoGc3RhdHVzGAEgASgLMiIud2VsbHNwcmluZy5yZWNvcmQudjEuRW50aXR5U3RhdHVzEgwKBHdlbGwYAiABKAkSLAoFd29yc3QYAyABKA4yHS53ZWxsc3ByaW5nLnJlY29yZC52MS5WZXJkaWN0Eg0KBXZhbHVlGAQgASgBIh8KDkV4cGxhaW5SZXF1ZXN0Eg0KBWFib3V0GAEgASgJIrYCCg9FeHBsYWluUmVzcG9uc2USDgoGZW50aXR5GAEgASgJEiwKBWxldmVsGAIgASgOMh0ud2VsbHNwcmluZy5jb250cmFjdC52MS5MZXZlbBINCgVzdGF0ZRgDIAEoCRIQCgh0cmFjZV9pZBgEIAEoCRILCgN1cmkYBSABKAkSLAoEcnVucxgGIAMoCzIeLndlbGxzcHJpbmcuY29udHJvbC52MS5SdW5WaWV3Ei4KBHRpbWUYByABKAsyIC53ZWxsc3ByaW5nLmNvbnRyb2wudjEuVGltZVNwZW50EgwKBG5leHQYCCABKAkSDQoFbm90ZXMYCSADKAkSEgoKY2FuZGlkYXRlcxgKIAMoCRIoCgRmcm9tGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJoCglUaW1lU3BlbnQSDwoHd2FsbF9tcxgBIAEoARIPCgd3b3JrX21zGAIgASgBEhAKCHF1ZXVlX21zGAMgASgBEhIKCmJhY2tvZmZfbXMYBCABKAESEwoLc2libGluZ3NfbXMYBSABKAEi9QIKB1J1blZpZXcSDgoGZW50aXR5GAEgASgJEgwKBHN0ZXAYAiABKAkSDQoFc3RhdGUYAyABKAkSEAoIcmV2aXNpb24YBCABKA0SEgoKZ2VuZXJhdGlvbhgFIAEoDRI0CghhdHRlbXB0cxgGIAMoCzIiLndlbGxzcHJpbmcuY29udHJvbC52MS5BdHRlbXB0VmlldxIwCgdmYWlsdXJlGAcgASgLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEioKBmR1ZV9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoGb3V0cHV0GAkgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIuCgd2ZXJkaWN0GAogASgOMh0ud2VsbHNwcmluZy5yZWNvcmQudjEuVmVyZGljdBISCgplZmZlY3Rfa2V5GAsgASgJEhkKEWF0dGVtcHRzX2xlZnRfb3V0GAwgASgNIu4BCgtBdHRlbXB0VmlldxIOCgZudW1iZXIYASABKA0SLAoIYXNrZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHF1ZXVlX21zGAMgASgBEg8KB3dvcmtfbXMYBCABKAESMAoHZmFpbHVyZRgFIAEoCzIfLndlbGxzcHJpbmcuc3RlcC52MS5TdGVwRmFpbHVyZRIPCgdyZXBsaWNhGAYgASgJEg0KBXRpbWVzGAcgASgNEiwKCGVuZGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDL5AwoOQ29udHJvbFNlcnZpY2USbQoOR2V0Q29vcmRpbmF0b3ISLC53ZWxsc3ByaW5nLmNvbnRyb2wudjEuR2V0Q29vcmRpbmF0b3JSZXF1ZXN0Gi0ud2VsbHNwcmluZy5jb250cm9sLnYxLkdldENvb3JkaW5hdG9yUmVzcG9uc2USYQoKTGlzdFBsYXRlcxIoLndlbGxzcHJpbmcuY29udHJvbC52MS5MaXN0UGxhdGVzUmVxdWVzdBopLndlbGxzcHJpbmcuY29udHJvbC52MS5MaXN0UGxhdGVzUmVzcG9uc2USWwoIR2V0UGxhdGUSJi53ZWxsc3ByaW5nLmNvbnRyb2wudjEuR2V0UGxhdGVSZXF1ZXN0Gicud2VsbHNwcmluZy5jb250cm9sLnYxLkdldFBsYXRlUmVzcG9uc2USWAoHRXhwbGFpbhIlLndlbGxzcHJpbmcuY29udHJvbC52MS5FeHBsYWluUmVxdWVzdBomLndlbGxzcHJpbmcuY29udHJvbC52MS5FeHBsYWluUmVzcG9uc2USXgoJTGlzdFRhc2tzEicud2VsbHNwcmluZy5jb250cm9sLnYxLkxpc3RUYXNrc1JlcXVlc3QaKC53ZWxsc3ByaW5nLmNvbnRyb2wudjEuTGlzdFRhc2tzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_any, file_google_protobuf_timestamp, file_wellspring_contract_v1_options, file_wellspring_record_v1_output, file_wellspring_step_v1_failure]);
+
+/**
+ * Asks for the tasks.
+ *
+ * @generated from message wellspring.control.v1.ListTasksRequest
+ */
+export type ListTasksRequest = Message<"wellspring.control.v1.ListTasksRequest"> & {
+};
+
+/**
+ * Describes the message wellspring.control.v1.ListTasksRequest.
+ * Use `create(ListTasksRequestSchema)` to create a new message.
+ */
+export const ListTasksRequestSchema: GenMessage<ListTasksRequest> = /*@__PURE__*/
+  messageDesc(file_wellspring_control_v1_control, 0);
+
+/**
+ * The tasks.
+ *
+ * @generated from message wellspring.control.v1.ListTasksResponse
+ */
+export type ListTasksResponse = Message<"wellspring.control.v1.ListTasksResponse"> & {
+  /**
+   * All of them, in order.
+   *
+   * @generated from field: repeated wellspring.control.v1.TaskStatus tasks = 1;
+   */
+  tasks: TaskStatus[];
+
+  /**
+   * Application id.
+   *
+   * @generated from field: string application = 2;
+   */
+  application: string;
+
+  /**
+   * Prefix of the topics.
+   *
+   * @generated from field: string topic_prefix = 3;
+   */
+  topicPrefix: string;
+};
+
+/**
+ * Describes the message wellspring.control.v1.ListTasksResponse.
+ * Use `create(ListTasksResponseSchema)` to create a new message.
+ */
+export const ListTasksResponseSchema: GenMessage<ListTasksResponse> = /*@__PURE__*/
+  messageDesc(file_wellspring_control_v1_control, 1);
+
+/**
+ * One task.
+ *
+ * @generated from message wellspring.control.v1.TaskStatus
+ */
+export type TaskStatus = Message<"wellspring.control.v1.TaskStatus"> & {
+  /**
+   * Number, and partition of its topics.
+   *
+   * @generated from field: uint32 task = 1;
+   */
+  task: number;
+
+  /**
+   * RUNNING; TAKING_OVER; DOWN: it cannot run, for the reason below; MOVING: nobody is known to own it for now;
+   * UNKNOWN: its owner does not answer.
+   *
+   * @generated from field: string state = 2;
+   */
+  state: string;
+
+  /**
+   * Instance name of its owner.
+   *
+   * @generated from field: string owner = 3;
+   */
+  owner: string;
+
+  /**
+   * Where its owner's control API is.
+   *
+   * @generated from field: string address = 4;
+   */
+  address: string;
+
+  /**
+   * Since when it is in this state.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 5;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * Why it is down: INPUT_LOST, INPUT_RESET, NEWER_JOURNAL, STATE_UNREADABLE, FLUSH_REFUSED, INTERNAL_ERROR.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * The same in a sentence; of a task that is being taken over, what went wrong last.
+   *
+   * @generated from field: string message = 7;
+   */
+  message: string;
+
+  /**
+   * What a person can do.
+   *
+   * @generated from field: string hint = 8;
+   */
+  hint: string;
+
+  /**
+   * Tries to take it over since then.
+   *
+   * @generated from field: uint32 tries = 9;
+   */
+  tries: number;
+
+  /**
+   * When it is tried again.
+   *
+   * @generated from field: google.protobuf.Timestamp next_try_at = 10;
+   */
+  nextTryAt?: Timestamp | undefined;
+
+  /**
+   * Its inputs.
+   *
+   * @generated from field: repeated wellspring.control.v1.InputStatus inputs = 11;
+   */
+  inputs: InputStatus[];
+
+  /**
+   * Input that is lost and waits for a person's word.
+   *
+   * @generated from field: repeated wellspring.record.v1.InputLoss lost = 12;
+   */
+  lost: InputLoss[];
+
+  /**
+   * Input that was lost and accepted as lost, the last 16.
+   *
+   * @generated from field: repeated wellspring.record.v1.InputLoss accepted = 13;
+   */
+  accepted: InputLoss[];
+};
+
+/**
+ * Describes the message wellspring.control.v1.TaskStatus.
+ * Use `create(TaskStatusSchema)` to create a new message.
+ */
+export const TaskStatusSchema: GenMessage<TaskStatus> = /*@__PURE__*/
+  messageDesc(file_wellspring_control_v1_control, 2);
+
+/**
+ * One input of a task.
+ *
+ * @generated from message wellspring.control.v1.InputStatus
+ */
+export type InputStatus = Message<"wellspring.control.v1.InputStatus"> & {
+  /**
+   * Topic without prefix.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * Next offset that the task reads; unset: not known.
+   *
+   * @generated from field: optional double next = 2;
+   */
+  next?: number | undefined;
+
+  /**
+   * First offset that is there.
+   *
+   * @generated from field: double low = 3;
+   */
+  low: number;
+
+  /**
+   * End offset.
+   *
+   * @generated from field: double high = 4;
+   */
+  high: number;
+
+  /**
+   * Time stamp of the oldest record that is not read.
+   *
+   * @generated from field: google.protobuf.Timestamp oldest_unread_at = 5;
+   */
+  oldestUnreadAt?: Timestamp | undefined;
+
+  /**
+   * How long until it may be deleted; unset: nothing is unread, or nobody can say.
+   *
+   * @generated from field: optional double retention_left_ms = 6;
+   */
+  retentionLeftMs?: number | undefined;
+
+  /**
+   * What its topic's settings should be and are not, with the command that puts it right; empty: nothing.
+   *
+   * @generated from field: repeated string misfits = 7;
+   */
+  misfits: string[];
+};
+
+/**
+ * Describes the message wellspring.control.v1.InputStatus.
+ * Use `create(InputStatusSchema)` to create a new message.
+ */
+export const InputStatusSchema: GenMessage<InputStatus> = /*@__PURE__*/
+  messageDesc(file_wellspring_control_v1_control, 3);
 
 /**
  * Asks about the coordinator.
@@ -35,7 +254,7 @@ export type GetCoordinatorRequest = Message<"wellspring.control.v1.GetCoordinato
  * Use `create(GetCoordinatorRequestSchema)` to create a new message.
  */
 export const GetCoordinatorRequestSchema: GenMessage<GetCoordinatorRequest> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 0);
+  messageDesc(file_wellspring_control_v1_control, 4);
 
 /**
  * The coordinator.
@@ -77,7 +296,7 @@ export type GetCoordinatorResponse = Message<"wellspring.control.v1.GetCoordinat
  * Use `create(GetCoordinatorResponseSchema)` to create a new message.
  */
 export const GetCoordinatorResponseSchema: GenMessage<GetCoordinatorResponse> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 1);
+  messageDesc(file_wellspring_control_v1_control, 5);
 
 /**
  * One service as the coordinator sees it.
@@ -133,7 +352,7 @@ export type ServiceStatus = Message<"wellspring.control.v1.ServiceStatus"> & {
  * Use `create(ServiceStatusSchema)` to create a new message.
  */
 export const ServiceStatusSchema: GenMessage<ServiceStatus> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 2);
+  messageDesc(file_wellspring_control_v1_control, 6);
 
 /**
  * Asks for all plates.
@@ -161,7 +380,7 @@ export type ListPlatesRequest = Message<"wellspring.control.v1.ListPlatesRequest
  * Use `create(ListPlatesRequestSchema)` to create a new message.
  */
 export const ListPlatesRequestSchema: GenMessage<ListPlatesRequest> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 3);
+  messageDesc(file_wellspring_control_v1_control, 7);
 
 /**
  * Plates.
@@ -182,6 +401,13 @@ export type ListPlatesResponse = Message<"wellspring.control.v1.ListPlatesRespon
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * Tasks that are down: their plates stand as they were committed last, or are not known.
+   *
+   * @generated from field: repeated wellspring.control.v1.TaskStatus down = 3;
+   */
+  down: TaskStatus[];
 };
 
 /**
@@ -189,7 +415,7 @@ export type ListPlatesResponse = Message<"wellspring.control.v1.ListPlatesRespon
  * Use `create(ListPlatesResponseSchema)` to create a new message.
  */
 export const ListPlatesResponseSchema: GenMessage<ListPlatesResponse> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 4);
+  messageDesc(file_wellspring_control_v1_control, 8);
 
 /**
  * Asks for one plate.
@@ -210,7 +436,7 @@ export type GetPlateRequest = Message<"wellspring.control.v1.GetPlateRequest"> &
  * Use `create(GetPlateRequestSchema)` to create a new message.
  */
 export const GetPlateRequestSchema: GenMessage<GetPlateRequest> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 5);
+  messageDesc(file_wellspring_control_v1_control, 9);
 
 /**
  * One plate.
@@ -252,7 +478,7 @@ export type GetPlateResponse = Message<"wellspring.control.v1.GetPlateResponse">
  * Use `create(GetPlateResponseSchema)` to create a new message.
  */
 export const GetPlateResponseSchema: GenMessage<GetPlateResponse> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 6);
+  messageDesc(file_wellspring_control_v1_control, 10);
 
 /**
  * One well of a plate.
@@ -294,7 +520,7 @@ export type WellView = Message<"wellspring.control.v1.WellView"> & {
  * Use `create(WellViewSchema)` to create a new message.
  */
 export const WellViewSchema: GenMessage<WellView> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 7);
+  messageDesc(file_wellspring_control_v1_control, 11);
 
 /**
  * Asks about an entity.
@@ -315,7 +541,7 @@ export type ExplainRequest = Message<"wellspring.control.v1.ExplainRequest"> & {
  * Use `create(ExplainRequestSchema)` to create a new message.
  */
 export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 8);
+  messageDesc(file_wellspring_control_v1_control, 12);
 
 /**
  * What is known.
@@ -338,7 +564,8 @@ export type ExplainResponse = Message<"wellspring.control.v1.ExplainResponse"> &
   level: Level;
 
   /**
-   * WAITING, RUNNING, BACKOFF, DONE, PARKED, CLOSED, OPEN, HOLE, RETIRED or STOPPED.
+   * WAITING, RUNNING, BACKOFF, DONE, PARKED, CLOSED, OPEN, HOLE, RETIRED, STOPPED, or UNKNOWN: its task is down, see
+   * next.
    *
    * @generated from field: string state = 3;
    */
@@ -406,7 +633,7 @@ export type ExplainResponse = Message<"wellspring.control.v1.ExplainResponse"> &
  * Use `create(ExplainResponseSchema)` to create a new message.
  */
 export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 9);
+  messageDesc(file_wellspring_control_v1_control, 13);
 
 /**
  * Wall time divided; the parts sum to the whole.
@@ -455,7 +682,7 @@ export type TimeSpent = Message<"wellspring.control.v1.TimeSpent"> & {
  * Use `create(TimeSpentSchema)` to create a new message.
  */
 export const TimeSpentSchema: GenMessage<TimeSpent> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 10);
+  messageDesc(file_wellspring_control_v1_control, 14);
 
 /**
  * One step run.
@@ -553,7 +780,7 @@ export type RunView = Message<"wellspring.control.v1.RunView"> & {
  * Use `create(RunViewSchema)` to create a new message.
  */
 export const RunViewSchema: GenMessage<RunView> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 11);
+  messageDesc(file_wellspring_control_v1_control, 15);
 
 /**
  * One attempt.
@@ -624,7 +851,7 @@ export type AttemptView = Message<"wellspring.control.v1.AttemptView"> & {
  * Use `create(AttemptViewSchema)` to create a new message.
  */
 export const AttemptViewSchema: GenMessage<AttemptView> = /*@__PURE__*/
-  messageDesc(file_wellspring_control_v1_control, 12);
+  messageDesc(file_wellspring_control_v1_control, 16);
 
 /**
  * Reads the coordinator's state. Whatever changes something goes through commands.v1.
@@ -671,6 +898,16 @@ export const ControlService: GenService<{
     methodKind: "unary";
     input: typeof ExplainRequestSchema;
     output: typeof ExplainResponseSchema;
+  },
+  /**
+   * Every task of the application: who owns it, whether it runs, and how far its inputs are read.
+   *
+   * @generated from rpc wellspring.control.v1.ControlService.ListTasks
+   */
+  listTasks: {
+    methodKind: "unary";
+    input: typeof ListTasksRequestSchema;
+    output: typeof ListTasksResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_wellspring_control_v1_control, 0);

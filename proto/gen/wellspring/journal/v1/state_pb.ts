@@ -26,7 +26,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file wellspring/journal/v1/state.proto.
  */
 export const file_wellspring_journal_v1_state: GenFile = /*@__PURE__*/
-  fileDesc("CiF3ZWxsc3ByaW5nL2pvdXJuYWwvdjEvc3RhdGUucHJvdG8SFXdlbGxzcHJpbmcuam91cm5hbC52MSLGAgoKQ2hlY2twb2ludBIRCglmbHVzaF9zZXEYASABKAESMAoEbmV4dBgCIAMoCzIiLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dE9mZnNldBITCgtwcm9kdWNlcl9pZBgDIAEoARINCgVlcG9jaBgEIAEoDRIXCg9qb3VybmFsX3ZlcnNpb24YBSABKA0SDwoHb3V0cHV0cxgGIAEoDRIWCg5vdXRwdXRzX2RpZ2VzdBgHIAEoDBIUCgxzdGF0ZV9kaWdlc3QYCCABKAwSMQoFYmVnYW4YCSADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSDwoHc3RyaWtlcxgKIAEoDRIzCgdzdXNwZWN0GAsgASgLMiIud2VsbHNwcmluZy5qb3VybmFsLnYxLklucHV0T2Zmc2V0IioKC0lucHV0T2Zmc2V0Eg0KBXRvcGljGAEgASgJEgwKBG5leHQYAiABKAEiZQoFT3duZXISDQoFbm9uY2UYASABKAkSEwoLcHJvZHVjZXJfaWQYAiABKAESDQoFZXBvY2gYAyABKA0SEAoIaW5zdGFuY2UYBCABKAkSFwoPY29udHJvbF9hZGRyZXNzGAUgASgJIoYFCgpQbGF0ZVN0YXRlEg8KB21lbWJlcnMYASABKAwSLAoEcnVucxgCIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEisKBWNsb3NlGAMgASgLMhwud2VsbHNwcmluZy5qb3VybmFsLnYxLkNsb3NlEg8KB2NoYW5nZWQYBCABKAgSGAoQZmlyc3RfYXJyaXZhbF9tcxgFIAEoARIXCg9sYXN0X2Fycml2YWxfbXMYBiABKAESDwoHYXJyaXZlZBgHIAEoDRIMCgRkb25lGAggASgNEg4KBmZhaWxlZBgJIAEoDRIPCgdtaXNzaW5nGAogASgNEhEKCWR1cGxpY2F0ZRgLIAEoDRIyCgpleHBpcmVkX2J5GAwgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSGAoQZmlyc3RfdmVyZGljdF9tcxgNIAEoARIOCgZwYXJrZWQYDiABKA0SDAoEc2VlbhgPIAMoCRIrCgVzd2VlcBgQIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5Td2VlcBIvCgdyZXRpcmVkGBEgASgLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlJldGlyZWQSLwoHc3RvcHBlZBgSIAEoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdG9wcGVkEi8KCGFkb3B0aW5nGBMgASgLMh0ud2VsbHNwcmluZy5qb3VybmFsLnYxLkN1cnNvchITCgtlYXJseV93ZWxscxgUIAEoDRI0Cg5zd2VlcHNfd2FpdGluZxgVIAMoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5Td2VlcCI5CgdTdG9wcGVkEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEg0KBWF0X21zGAMgASgBIi4KBkN1cnNvchIRCgluZXh0X3dlbGwYASABKA0SEQoJbmV4dF9zaXRlGAIgASgNIpUBCgdSZXRpcmVkEg0KBWF0X21zGAEgASgBEhYKCW5leHRfd2VsbBgCIAEoDUgAiAEBEhMKC3BsYW5fZGlnZXN0GAMgASgMEhcKD2ltYWdlc19leHBlY3RlZBgEIAEoDRIPCgdvYmplY3RzGAUgASgBEhYKDmNvdW50c19tZW1iZXJzGAYgASgIQgwKCl9uZXh0X3dlbGwiWgoFU3dlZXASDgoGZW50aXR5GAEgASgJEgwKBHN0ZXAYAiABKAkSEQoJbmV4dF93ZWxsGAMgASgNEg0KBWNsb3NlGAQgASgIEhEKCW5leHRfc2l0ZRgFIAEoDSKjAgoJV2VsbFN0YXRlEg8KB21lbWJlcnMYASABKAwSLAoEcnVucxgCIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEisKBWNsb3NlGAMgASgLMhwud2VsbHNwcmluZy5qb3VybmFsLnYxLkNsb3NlEg8KB2NoYW5nZWQYBCABKAgSFwoPbGFzdF9hcnJpdmFsX21zGAUgASgBEjIKCmV4cGlyZWRfYnkYBiABKA4yHi53ZWxsc3ByaW5nLnJlY29yZC52MS5DbG9zZWRCeRIMCgRzZWVuGAcgAygNEg8KB2Fycml2ZWQYCCABKA0SDAoEZG9uZRgJIAEoDRIOCgZmYWlsZWQYCiABKA0SDwoHbWlzc2luZxgLIAEoDSL3AQoJU2l0ZVN0YXRlEjEKBmltYWdlcxgBIAMoCzIhLndlbGxzcHJpbmcuam91cm5hbC52MS5JbWFnZVN0YXRlEiwKBHJ1bnMYAiADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIrCgVjbG9zZRgDIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5DbG9zZRIPCgdjaGFuZ2VkGAQgASgIEhcKD2xhc3RfYXJyaXZhbF9tcxgFIAEoARIyCgpleHBpcmVkX2J5GAYgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnki0QEKCkltYWdlU3RhdGUSCQoBehgBIAEoDRIrCgdjaGFubmVsGAIgASgLMhoud2VsbHNwcmluZy5sYWIudjEuQ2hhbm5lbBItCghhcnRpZmFjdBgDIAEoCzIbLndlbGxzcHJpbmcubGFiLnYxLkFydGlmYWN0EhIKCmFycml2ZWRfbXMYBCABKAESLAoEcnVucxgFIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEhoKEm9yaWdpbl90cmFjZXBhcmVudBgGIAEoCSKOAQoFQ2xvc2USEAoIcmV2aXNpb24YASABKA0SMQoJY2xvc2VkX2J5GAIgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSDQoFYXRfbXMYAyABKAESDAoEZG9uZRgEIAEoDRIQCghleHBlY3RlZBgFIAEoDRIRCgljb21wbGV0ZWQYBiABKAgivAQKB1N0ZXBSdW4SDAoEc3RlcBgBIAEoDRIuCgVzdGF0ZRgCIAEoDjIfLndlbGxzcHJpbmcuam91cm5hbC52MS5SdW5TdGF0ZRISCgpnZW5lcmF0aW9uGAMgASgNEhAKCHJldmlzaW9uGAQgASgNEg8KB2F0dGVtcHQYBSABKA0SEgoKZWZmZWN0X2tleRgGIAEoDBIUCgxpbnB1dF9kaWdlc3QYByABKAwSEAoIcmVhZHlfbXMYCCABKAESDgoGZHVlX21zGAkgASgBEhAKCGVuZGVkX21zGAogASgBEg4KBm91dHB1dBgLIAEoDBIZChFvdXRwdXRfZWZmZWN0X2tleRgMIAEoDBIwCgdmYWlsdXJlGA0gASgLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEjAKCGF0dGVtcHRzGA4gAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLkF0dGVtcHQSLgoHdmVyZGljdBgPIAEoDjIdLndlbGxzcHJpbmcucmVjb3JkLnYxLlZlcmRpY3QSDgoGaW5wdXRzGBAgAygJEjEKCGZhaWx1cmVzGBEgAygLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEhEKCWZhaWxlZF9hcxgSIAEoDRIZChFhdHRlbXB0c19sZWZ0X291dBgTIAEoDRIVCg1wYXlsb2FkX2FwYXJ0GBQgASgIEhcKD2lucHV0c19sZWZ0X291dBgVIAEoDSIsCgpSdW5QYXlsb2FkEg4KBm91dHB1dBgBIAEoDBIOCgZpbnB1dHMYAiADKAkitgEKB0F0dGVtcHQSDgoGbnVtYmVyGAEgASgNEhAKCGFza2VkX21zGAIgASgBEhIKCnN0YXJ0ZWRfbXMYAyABKAESEAoIZW5kZWRfbXMYBCABKAESMAoHZmFpbHVyZRgFIAEoCzIfLndlbGxzcHJpbmcuc3RlcC52MS5TdGVwRmFpbHVyZRIPCgdyZXBsaWNhGAYgASgJEhEKCWZhaWxlZF9hcxgHIAEoDRINCgV0aW1lcxgIIAEoDSqUAQoIUnVuU3RhdGUSGQoVUlVOX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRFX1JVTk5JTkcQARIVChFSVU5fU1RBVEVfQkFDS09GRhACEhIKDlJVTl9TVEFURV9ET05FEAMSFAoQUlVOX1NUQVRFX1BBUktFRBAEEhUKEVJVTl9TVEFURV9TS0lQUEVEEAViBnByb3RvMw", [file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_record_v1_output, file_wellspring_step_v1_failure]);
+  fileDesc("CiF3ZWxsc3ByaW5nL2pvdXJuYWwvdjEvc3RhdGUucHJvdG8SFXdlbGxzcHJpbmcuam91cm5hbC52MSL7AgoKQ2hlY2twb2ludBIRCglmbHVzaF9zZXEYASABKAESMAoEbmV4dBgCIAMoCzIiLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dE9mZnNldBITCgtwcm9kdWNlcl9pZBgDIAEoARINCgVlcG9jaBgEIAEoDRIXCg9qb3VybmFsX3ZlcnNpb24YBSABKA0SDwoHb3V0cHV0cxgGIAEoDRIWCg5vdXRwdXRzX2RpZ2VzdBgHIAEoDBIUCgxzdGF0ZV9kaWdlc3QYCCABKAwSMQoFYmVnYW4YCSADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSDwoHc3RyaWtlcxgKIAEoDRIzCgdzdXNwZWN0GAsgASgLMiIud2VsbHNwcmluZy5qb3VybmFsLnYxLklucHV0T2Zmc2V0EjMKBmxvc3NlcxgMIAMoCzIjLndlbGxzcHJpbmcuam91cm5hbC52MS5BY2NlcHRlZExvc3Mi4AEKDEFjY2VwdGVkTG9zcxINCgV0b3BpYxgBIAEoCRIMCgRmcm9tGAIgASgBEgoKAnRvGAMgASgBEhIKCm5vdGljZWRfbXMYBCABKAESEwoLYWNjZXB0ZWRfbXMYBSABKAESEwoLYWNjZXB0ZWRfYnkYBiABKAkSDwoHY29tbWFuZBgHIAEoCRIOCgZyZWFzb24YCCABKAkSMQoFdW50aWwYCSADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSFQoNdW5tYXJrZWRfZnJvbRgKIAEoCSIqCgtJbnB1dE9mZnNldBINCgV0b3BpYxgBIAEoCRIMCgRuZXh0GAIgASgBIrUBCgVPd25lchINCgVub25jZRgBIAEoCRITCgtwcm9kdWNlcl9pZBgCIAEoARINCgVlcG9jaBgDIAEoDRIQCghpbnN0YW5jZRgEIAEoCRIXCg9jb250cm9sX2FkZHJlc3MYBSABKAkSMQoFc3RhcnQYBiADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSGwoTaW5wdXRfbG9zdF9zaW5jZV9tcxgHIAEoASLABQoKUGxhdGVTdGF0ZRIPCgdtZW1iZXJzGAEgASgMEiwKBHJ1bnMYAiADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIrCgVjbG9zZRgDIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5DbG9zZRIPCgdjaGFuZ2VkGAQgASgIEhgKEGZpcnN0X2Fycml2YWxfbXMYBSABKAESFwoPbGFzdF9hcnJpdmFsX21zGAYgASgBEg8KB2Fycml2ZWQYByABKA0SDAoEZG9uZRgIIAEoDRIOCgZmYWlsZWQYCSABKA0SDwoHbWlzc2luZxgKIAEoDRIRCglkdXBsaWNhdGUYCyABKA0SMgoKZXhwaXJlZF9ieRgMIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5EhgKEGZpcnN0X3ZlcmRpY3RfbXMYDSABKAESDgoGcGFya2VkGA4gASgNEgwKBHNlZW4YDyADKAkSKwoFc3dlZXAYECABKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3dlZXASLwoHcmV0aXJlZBgRIAEoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5SZXRpcmVkEi8KB3N0b3BwZWQYEiABKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RvcHBlZBIvCghhZG9wdGluZxgTIAEoCzIdLndlbGxzcHJpbmcuam91cm5hbC52MS5DdXJzb3ISEwoLZWFybHlfd2VsbHMYFCABKA0SNAoOc3dlZXBzX3dhaXRpbmcYFSADKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3dlZXASOAoKaW5wdXRfbG9zcxgeIAEoCzIkLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dExvc3NNYXJrIjkKB1N0b3BwZWQSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDQoFYXRfbXMYAyABKAEiLgoGQ3Vyc29yEhEKCW5leHRfd2VsbBgBIAEoDRIRCgluZXh0X3NpdGUYAiABKA0iRAoNSW5wdXRMb3NzTWFyaxIPCgdyZWNvcmRzGAEgASgBEg0KBWF0X21zGAIgASgBEhMKC2FjY2VwdGVkX2J5GAMgASgJIpUBCgdSZXRpcmVkEg0KBWF0X21zGAEgASgBEhYKCW5leHRfd2VsbBgCIAEoDUgAiAEBEhMKC3BsYW5fZGlnZXN0GAMgASgMEhcKD2ltYWdlc19leHBlY3RlZBgEIAEoDRIPCgdvYmplY3RzGAUgASgBEhYKDmNvdW50c19tZW1iZXJzGAYgASgIQgwKCl9uZXh0X3dlbGwiWgoFU3dlZXASDgoGZW50aXR5GAEgASgJEgwKBHN0ZXAYAiABKAkSEQoJbmV4dF93ZWxsGAMgASgNEg0KBWNsb3NlGAQgASgIEhEKCW5leHRfc2l0ZRgFIAEoDSKjAgoJV2VsbFN0YXRlEg8KB21lbWJlcnMYASABKAwSLAoEcnVucxgCIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEisKBWNsb3NlGAMgASgLMhwud2VsbHNwcmluZy5qb3VybmFsLnYxLkNsb3NlEg8KB2NoYW5nZWQYBCABKAgSFwoPbGFzdF9hcnJpdmFsX21zGAUgASgBEjIKCmV4cGlyZWRfYnkYBiABKA4yHi53ZWxsc3ByaW5nLnJlY29yZC52MS5DbG9zZWRCeRIMCgRzZWVuGAcgAygNEg8KB2Fycml2ZWQYCCABKA0SDAoEZG9uZRgJIAEoDRIOCgZmYWlsZWQYCiABKA0SDwoHbWlzc2luZxgLIAEoDSL3AQoJU2l0ZVN0YXRlEjEKBmltYWdlcxgBIAMoCzIhLndlbGxzcHJpbmcuam91cm5hbC52MS5JbWFnZVN0YXRlEiwKBHJ1bnMYAiADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIrCgVjbG9zZRgDIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5DbG9zZRIPCgdjaGFuZ2VkGAQgASgIEhcKD2xhc3RfYXJyaXZhbF9tcxgFIAEoARIyCgpleHBpcmVkX2J5GAYgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnki0QEKCkltYWdlU3RhdGUSCQoBehgBIAEoDRIrCgdjaGFubmVsGAIgASgLMhoud2VsbHNwcmluZy5sYWIudjEuQ2hhbm5lbBItCghhcnRpZmFjdBgDIAEoCzIbLndlbGxzcHJpbmcubGFiLnYxLkFydGlmYWN0EhIKCmFycml2ZWRfbXMYBCABKAESLAoEcnVucxgFIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5TdGVwUnVuEhoKEm9yaWdpbl90cmFjZXBhcmVudBgGIAEoCSKOAQoFQ2xvc2USEAoIcmV2aXNpb24YASABKA0SMQoJY2xvc2VkX2J5GAIgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSDQoFYXRfbXMYAyABKAESDAoEZG9uZRgEIAEoDRIQCghleHBlY3RlZBgFIAEoDRIRCgljb21wbGV0ZWQYBiABKAgivAQKB1N0ZXBSdW4SDAoEc3RlcBgBIAEoDRIuCgVzdGF0ZRgCIAEoDjIfLndlbGxzcHJpbmcuam91cm5hbC52MS5SdW5TdGF0ZRISCgpnZW5lcmF0aW9uGAMgASgNEhAKCHJldmlzaW9uGAQgASgNEg8KB2F0dGVtcHQYBSABKA0SEgoKZWZmZWN0X2tleRgGIAEoDBIUCgxpbnB1dF9kaWdlc3QYByABKAwSEAoIcmVhZHlfbXMYCCABKAESDgoGZHVlX21zGAkgASgBEhAKCGVuZGVkX21zGAogASgBEg4KBm91dHB1dBgLIAEoDBIZChFvdXRwdXRfZWZmZWN0X2tleRgMIAEoDBIwCgdmYWlsdXJlGA0gASgLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEjAKCGF0dGVtcHRzGA4gAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLkF0dGVtcHQSLgoHdmVyZGljdBgPIAEoDjIdLndlbGxzcHJpbmcucmVjb3JkLnYxLlZlcmRpY3QSDgoGaW5wdXRzGBAgAygJEjEKCGZhaWx1cmVzGBEgAygLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEhEKCWZhaWxlZF9hcxgSIAEoDRIZChFhdHRlbXB0c19sZWZ0X291dBgTIAEoDRIVCg1wYXlsb2FkX2FwYXJ0GBQgASgIEhcKD2lucHV0c19sZWZ0X291dBgVIAEoDSIsCgpSdW5QYXlsb2FkEg4KBm91dHB1dBgBIAEoDBIOCgZpbnB1dHMYAiADKAkitgEKB0F0dGVtcHQSDgoGbnVtYmVyGAEgASgNEhAKCGFza2VkX21zGAIgASgBEhIKCnN0YXJ0ZWRfbXMYAyABKAESEAoIZW5kZWRfbXMYBCABKAESMAoHZmFpbHVyZRgFIAEoCzIfLndlbGxzcHJpbmcuc3RlcC52MS5TdGVwRmFpbHVyZRIPCgdyZXBsaWNhGAYgASgJEhEKCWZhaWxlZF9hcxgHIAEoDRINCgV0aW1lcxgIIAEoDSqUAQoIUnVuU3RhdGUSGQoVUlVOX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRFX1JVTk5JTkcQARIVChFSVU5fU1RBVEVfQkFDS09GRhACEhIKDlJVTl9TVEFURV9ET05FEAMSFAoQUlVOX1NUQVRFX1BBUktFRBAEEhUKEVJVTl9TVEFURV9TS0lQUEVEEAViBnByb3RvMw", [file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_record_v1_output, file_wellspring_step_v1_failure]);
 
 /**
  * Key #ckpt: written by every flush.
@@ -110,6 +110,13 @@ export type Checkpoint = Message<"wellspring.journal.v1.Checkpoint"> & {
    * @generated from field: wellspring.journal.v1.InputOffset suspect = 11;
    */
   suspect?: InputOffset | undefined;
+
+  /**
+   * Inputs that were lost unread and that a person let go, the last 16. From journal version 4 on.
+   *
+   * @generated from field: repeated wellspring.journal.v1.AcceptedLoss losses = 12;
+   */
+  losses: AcceptedLoss[];
 };
 
 /**
@@ -118,6 +125,91 @@ export type Checkpoint = Message<"wellspring.journal.v1.Checkpoint"> & {
  */
 export const CheckpointSchema: GenMessage<Checkpoint> = /*@__PURE__*/
   messageDesc(file_wellspring_journal_v1_state, 0);
+
+/**
+ * A part of an input that was deleted before it was read, or the rest of a topic that was made anew, and who said that
+ * the task may go on without it.
+ *
+ * @generated from message wellspring.journal.v1.AcceptedLoss
+ */
+export type AcceptedLoss = Message<"wellspring.journal.v1.AcceptedLoss"> & {
+  /**
+   * Topic without prefix.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * First offset that was not read.
+   *
+   * @generated from field: double from = 2;
+   */
+  from: number;
+
+  /**
+   * Where the task went on; below from when the topic was made anew.
+   *
+   * @generated from field: double to = 3;
+   */
+  to: number;
+
+  /**
+   * When the loss was first noticed.
+   *
+   * @generated from field: double noticed_ms = 4;
+   */
+  noticedMs: number;
+
+  /**
+   * When it was accepted.
+   *
+   * @generated from field: double accepted_ms = 5;
+   */
+  acceptedMs: number;
+
+  /**
+   * Author of the command.
+   *
+   * @generated from field: string accepted_by = 6;
+   */
+  acceptedBy: string;
+
+  /**
+   * Id of the command.
+   *
+   * @generated from field: string command = 7;
+   */
+  command: string;
+
+  /**
+   * Reason of the command.
+   *
+   * @generated from field: string reason = 8;
+   */
+  reason: string;
+
+  /**
+   * End of each input then: a plate whose records come from before it may lack some.
+   *
+   * @generated from field: repeated wellspring.journal.v1.InputOffset until = 9;
+   */
+  until: InputOffset[];
+
+  /**
+   * First plate acquisition that is still to be marked, in order of key; empty: all are.
+   *
+   * @generated from field: string unmarked_from = 10;
+   */
+  unmarkedFrom: string;
+};
+
+/**
+ * Describes the message wellspring.journal.v1.AcceptedLoss.
+ * Use `create(AcceptedLossSchema)` to create a new message.
+ */
+export const AcceptedLossSchema: GenMessage<AcceptedLoss> = /*@__PURE__*/
+  messageDesc(file_wellspring_journal_v1_state, 1);
 
 /**
  * Next offset to read of one input topic.
@@ -145,7 +237,7 @@ export type InputOffset = Message<"wellspring.journal.v1.InputOffset"> & {
  * Use `create(InputOffsetSchema)` to create a new message.
  */
 export const InputOffsetSchema: GenMessage<InputOffset> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 1);
+  messageDesc(file_wellspring_journal_v1_state, 2);
 
 /**
  * Key #owner: the barrier of a take-over.
@@ -187,6 +279,20 @@ export type Owner = Message<"wellspring.journal.v1.Owner"> & {
    * @generated from field: string control_address = 5;
    */
   controlAddress: string;
+
+  /**
+   * Where it began, as long as there is no checkpoint: what is deleted from there on is a loss, not a beginning.
+   *
+   * @generated from field: repeated wellspring.journal.v1.InputOffset start = 6;
+   */
+  start: InputOffset[];
+
+  /**
+   * When it was first noticed that input of the task is lost; 0: none is.
+   *
+   * @generated from field: double input_lost_since_ms = 7;
+   */
+  inputLostSinceMs: number;
 };
 
 /**
@@ -194,7 +300,7 @@ export type Owner = Message<"wellspring.journal.v1.Owner"> & {
  * Use `create(OwnerSchema)` to create a new message.
  */
 export const OwnerSchema: GenMessage<Owner> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 2);
+  messageDesc(file_wellspring_journal_v1_state, 3);
 
 /**
  * Key <plate acquisition>: progress of a plate.
@@ -350,6 +456,13 @@ export type PlateState = Message<"wellspring.journal.v1.PlateState"> & {
    * @generated from field: repeated wellspring.journal.v1.Sweep sweeps_waiting = 21;
    */
   sweepsWaiting: Sweep[];
+
+  /**
+   * Input of its task was lost while it was open: what is missing here may have been among it. From journal version 4 on.
+   *
+   * @generated from field: wellspring.journal.v1.InputLossMark input_loss = 30;
+   */
+  inputLoss?: InputLossMark | undefined;
 };
 
 /**
@@ -357,7 +470,7 @@ export type PlateState = Message<"wellspring.journal.v1.PlateState"> & {
  * Use `create(PlateStateSchema)` to create a new message.
  */
 export const PlateStateSchema: GenMessage<PlateState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 3);
+  messageDesc(file_wellspring_journal_v1_state, 4);
 
 /**
  * Why nothing is done for a plate, and nothing taken in, until a person says so.
@@ -392,7 +505,7 @@ export type Stopped = Message<"wellspring.journal.v1.Stopped"> & {
  * Use `create(StoppedSchema)` to create a new message.
  */
 export const StoppedSchema: GenMessage<Stopped> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 4);
+  messageDesc(file_wellspring_journal_v1_state, 5);
 
 /**
  * A place among the wells and sites of a plate.
@@ -420,7 +533,42 @@ export type Cursor = Message<"wellspring.journal.v1.Cursor"> & {
  * Use `create(CursorSchema)` to create a new message.
  */
 export const CursorSchema: GenMessage<Cursor> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 5);
+  messageDesc(file_wellspring_journal_v1_state, 6);
+
+/**
+ * That records were lost which may have been a plate's.
+ *
+ * @generated from message wellspring.journal.v1.InputLossMark
+ */
+export type InputLossMark = Message<"wellspring.journal.v1.InputLossMark"> & {
+  /**
+   * How many, over all losses; of a topic that was made anew nobody can say.
+   *
+   * @generated from field: double records = 1;
+   */
+  records: number;
+
+  /**
+   * When the last of them was accepted.
+   *
+   * @generated from field: double at_ms = 2;
+   */
+  atMs: number;
+
+  /**
+   * Who accepted it.
+   *
+   * @generated from field: string accepted_by = 3;
+   */
+  acceptedBy: string;
+};
+
+/**
+ * Describes the message wellspring.journal.v1.InputLossMark.
+ * Use `create(InputLossMarkSchema)` to create a new message.
+ */
+export const InputLossMarkSchema: GenMessage<InputLossMark> = /*@__PURE__*/
+  messageDesc(file_wellspring_journal_v1_state, 7);
 
 /**
  * What is kept of a plate that is retired, beside its counts, its close and its runs without their outputs. From
@@ -477,7 +625,7 @@ export type Retired = Message<"wellspring.journal.v1.Retired"> & {
  * Use `create(RetiredSchema)` to create a new message.
  */
 export const RetiredSchema: GenMessage<Retired> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 6);
+  messageDesc(file_wellspring_journal_v1_state, 8);
 
 /**
  * A plate-wide redrive or an operator's close, in slices.
@@ -526,7 +674,7 @@ export type Sweep = Message<"wellspring.journal.v1.Sweep"> & {
  * Use `create(SweepSchema)` to create a new message.
  */
 export const SweepSchema: GenMessage<Sweep> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 7);
+  messageDesc(file_wellspring_journal_v1_state, 9);
 
 /**
  * Key <well at a time point>.
@@ -617,7 +765,7 @@ export type WellState = Message<"wellspring.journal.v1.WellState"> & {
  * Use `create(WellStateSchema)` to create a new message.
  */
 export const WellStateSchema: GenMessage<WellState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 8);
+  messageDesc(file_wellspring_journal_v1_state, 10);
 
 /**
  * Key <site>: its images, their step runs and outputs inside.
@@ -673,7 +821,7 @@ export type SiteState = Message<"wellspring.journal.v1.SiteState"> & {
  * Use `create(SiteStateSchema)` to create a new message.
  */
 export const SiteStateSchema: GenMessage<SiteState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 9);
+  messageDesc(file_wellspring_journal_v1_state, 11);
 
 /**
  * One image inside its site.
@@ -729,7 +877,7 @@ export type ImageState = Message<"wellspring.journal.v1.ImageState"> & {
  * Use `create(ImageStateSchema)` to create a new message.
  */
 export const ImageStateSchema: GenMessage<ImageState> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 10);
+  messageDesc(file_wellspring_journal_v1_state, 12);
 
 /**
  * The latest close of a level.
@@ -785,7 +933,7 @@ export type Close = Message<"wellspring.journal.v1.Close"> & {
  * Use `create(CloseSchema)` to create a new message.
  */
 export const CloseSchema: GenMessage<Close> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 11);
+  messageDesc(file_wellspring_journal_v1_state, 13);
 
 /**
  * One step on one entity.
@@ -947,7 +1095,7 @@ export type StepRun = Message<"wellspring.journal.v1.StepRun"> & {
  * Use `create(StepRunSchema)` to create a new message.
  */
 export const StepRunSchema: GenMessage<StepRun> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 12);
+  messageDesc(file_wellspring_journal_v1_state, 14);
 
 /**
  * Key <entity>#run.<step index>: what is large of a step run.
@@ -975,7 +1123,7 @@ export type RunPayload = Message<"wellspring.journal.v1.RunPayload"> & {
  * Use `create(RunPayloadSchema)` to create a new message.
  */
 export const RunPayloadSchema: GenMessage<RunPayload> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 13);
+  messageDesc(file_wellspring_journal_v1_state, 15);
 
 /**
  * One attempt of a step run.
@@ -1046,7 +1194,7 @@ export type Attempt = Message<"wellspring.journal.v1.Attempt"> & {
  * Use `create(AttemptSchema)` to create a new message.
  */
 export const AttemptSchema: GenMessage<Attempt> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 14);
+  messageDesc(file_wellspring_journal_v1_state, 16);
 
 /**
  * Where a step run stands.

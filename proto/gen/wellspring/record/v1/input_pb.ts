@@ -21,7 +21,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wellspring/record/v1/input.proto.
  */
 export const file_wellspring_record_v1_input: GenFile = /*@__PURE__*/
-  fileDesc("CiB3ZWxsc3ByaW5nL3JlY29yZC92MS9pbnB1dC5wcm90bxIUd2VsbHNwcmluZy5yZWNvcmQudjEirAMKDUltYWdlQWNxdWlyZWQS3wEKCGlkZW50aXR5GAEgASgLMhsud2VsbHNwcmluZy5sYWIudjEuSWRlbnRpdHlCrwG6SKsBugGkAQoOaW1hZ2VfaWRlbnRpdHkSNGFuIGltYWdlIG5lZWRzIHdlbGwsIHRpbWUgcG9pbnQsIHNpdGUsIHogYW5kIGNoYW5uZWwaXGhhcyh0aGlzLndlbGwpICYmIGhhcyh0aGlzLnRpbWVfcG9pbnQpICYmIGhhcyh0aGlzLnNpdGUpICYmIGhhcyh0aGlzLnopICYmIGhhcyh0aGlzLmNoYW5uZWwpyAEBEjUKCGFydGlmYWN0GAIgASgLMhsud2VsbHNwcmluZy5sYWIudjEuQXJ0aWZhY3RCBrpIA8gBARIzCgdjaGFubmVsGAMgASgLMhoud2VsbHNwcmluZy5sYWIudjEuQ2hhbm5lbEIGukgDyAEBEi8KC2FjcXVpcmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIcCgppbnN0cnVtZW50GAUgASgJQgi6SAVyAxiAASL2AQoHQ29tbWFuZBITCgJpZBgBIAEoCUIHukgEcgIYQBIYCgZhdXRob3IYAiABKAlCCLpIBXIDGIABEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMYgAQSLAoEcGxhbhgEIAEoCzIcLndlbGxzcHJpbmcubGFiLnYxLlBsYXRlUGxhbkgAEjAKB3JlZHJpdmUYBSABKAsyHS53ZWxsc3ByaW5nLnJlY29yZC52MS5SZWRyaXZlSAASMQoFY2xvc2UYBiABKAsyIC53ZWxsc3ByaW5nLnJlY29yZC52MS5DbG9zZVBsYXRlSABCDwoGYWN0aW9uEgW6SAIIASI8CgdSZWRyaXZlEhoKBmVudGl0eRgBIAEoCUIKukgHcgUQASiACBIVCgRzdGVwGAIgASgJQge6SARyAihAIigKCkNsb3NlUGxhdGUSGgoGZW50aXR5GAEgASgJQgq6SAdyBRABKIAIYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_lab_v1_plan]);
+  fileDesc("CiB3ZWxsc3ByaW5nL3JlY29yZC92MS9pbnB1dC5wcm90bxIUd2VsbHNwcmluZy5yZWNvcmQudjEirAMKDUltYWdlQWNxdWlyZWQS3wEKCGlkZW50aXR5GAEgASgLMhsud2VsbHNwcmluZy5sYWIudjEuSWRlbnRpdHlCrwG6SKsBugGkAQoOaW1hZ2VfaWRlbnRpdHkSNGFuIGltYWdlIG5lZWRzIHdlbGwsIHRpbWUgcG9pbnQsIHNpdGUsIHogYW5kIGNoYW5uZWwaXGhhcyh0aGlzLndlbGwpICYmIGhhcyh0aGlzLnRpbWVfcG9pbnQpICYmIGhhcyh0aGlzLnNpdGUpICYmIGhhcyh0aGlzLnopICYmIGhhcyh0aGlzLmNoYW5uZWwpyAEBEjUKCGFydGlmYWN0GAIgASgLMhsud2VsbHNwcmluZy5sYWIudjEuQXJ0aWZhY3RCBrpIA8gBARIzCgdjaGFubmVsGAMgASgLMhoud2VsbHNwcmluZy5sYWIudjEuQ2hhbm5lbEIGukgDyAEBEi8KC2FjcXVpcmVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIcCgppbnN0cnVtZW50GAUgASgJQgi6SAVyAxiAASKvAgoHQ29tbWFuZBITCgJpZBgBIAEoCUIHukgEcgIYQBIYCgZhdXRob3IYAiABKAlCCLpIBXIDGIABEhgKBnJlYXNvbhgDIAEoCUIIukgFcgMYgAQSLAoEcGxhbhgEIAEoCzIcLndlbGxzcHJpbmcubGFiLnYxLlBsYXRlUGxhbkgAEjAKB3JlZHJpdmUYBSABKAsyHS53ZWxsc3ByaW5nLnJlY29yZC52MS5SZWRyaXZlSAASMQoFY2xvc2UYBiABKAsyIC53ZWxsc3ByaW5nLnJlY29yZC52MS5DbG9zZVBsYXRlSAASNwoLYWNjZXB0X2xvc3MYByABKAsyIC53ZWxsc3ByaW5nLnJlY29yZC52MS5BY2NlcHRMb3NzSABCDwoGYWN0aW9uEgW6SAIIASI8CgdSZWRyaXZlEhoKBmVudGl0eRgBIAEoCUIKukgHcgUQASiACBIVCgRzdGVwGAIgASgJQge6SARyAihAIosBCgpBY2NlcHRMb3NzEiwKBXRvcGljGAEgASgJQh26SBpyGFIJaW1hZ2VzLnYxUgtjb21tYW5kcy52MRIRCglwYXJ0aXRpb24YAiABKA0SHgoEZnJvbRgDIAEoAUIQukgNEgtAASkAAAAAAAAAABIcCgJ0bxgEIAEoAUIQukgNEgtAASkAAAAAAAAAACIoCgpDbG9zZVBsYXRlEhoKBmVudGl0eRgBIAEoCUIKukgHcgUQASiACGIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp, file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_lab_v1_plan]);
 
 /**
  * On images.v1, key experiment/plate: one channel image is there.
@@ -128,6 +128,14 @@ export type Command = Message<"wellspring.record.v1.Command"> & {
      */
     value: ClosePlate;
     case: "close";
+  } | {
+    /**
+     * Go on without input that was deleted before it was read.
+     *
+     * @generated from field: wellspring.record.v1.AcceptLoss accept_loss = 7;
+     */
+    value: AcceptLoss;
+    case: "acceptLoss";
   } | { case: undefined; value?: undefined };
 };
 
@@ -167,6 +175,49 @@ export const RedriveSchema: GenMessage<Redrive> = /*@__PURE__*/
   messageDesc(file_wellspring_record_v1_input, 2);
 
 /**
+ * Let a task go on without input that was deleted before it was read. Written to the partition of commands.v1 that is the
+ * task's; it must name exactly what is lost, as npx wellspring tasks shows it.
+ *
+ * @generated from message wellspring.record.v1.AcceptLoss
+ */
+export type AcceptLoss = Message<"wellspring.record.v1.AcceptLoss"> & {
+  /**
+   * Input topic without prefix.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * Its partition, which is the task.
+   *
+   * @generated from field: uint32 partition = 2;
+   */
+  partition: number;
+
+  /**
+   * First offset that was not read.
+   *
+   * @generated from field: double from = 3;
+   */
+  from: number;
+
+  /**
+   * Where the task goes on; below from when the topic was made anew.
+   *
+   * @generated from field: double to = 4;
+   */
+  to: number;
+};
+
+/**
+ * Describes the message wellspring.record.v1.AcceptLoss.
+ * Use `create(AcceptLossSchema)` to create a new message.
+ */
+export const AcceptLossSchema: GenMessage<AcceptLoss> = /*@__PURE__*/
+  messageDesc(file_wellspring_record_v1_input, 3);
+
+/**
  * Close a plate acquisition by the operator's word.
  *
  * @generated from message wellspring.record.v1.ClosePlate
@@ -185,5 +236,5 @@ export type ClosePlate = Message<"wellspring.record.v1.ClosePlate"> & {
  * Use `create(ClosePlateSchema)` to create a new message.
  */
 export const ClosePlateSchema: GenMessage<ClosePlate> = /*@__PURE__*/
-  messageDesc(file_wellspring_record_v1_input, 3);
+  messageDesc(file_wellspring_record_v1_input, 4);
 

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file wellspring/record/v1/output.proto.
  */
 export const file_wellspring_record_v1_output: GenFile = /*@__PURE__*/
-  fileDesc("CiF3ZWxsc3ByaW5nL3JlY29yZC92MS9vdXRwdXQucHJvdG8SFHdlbGxzcHJpbmcucmVjb3JkLnYxIuoDCgpTdGVwUmVzdWx0Eg4KBmVudGl0eRgBIAEoCRIMCgRzdGVwGAIgASgJEhAKCHBpcGVsaW5lGAMgASgJEhAKCHJldmlzaW9uGAQgASgNEhsKE3N1cGVyc2VkZXNfcmV2aXNpb24YBSABKA0SEgoKZ2VuZXJhdGlvbhgGIAEoDRIsCgVsZXZlbBgHIAEoDjIdLndlbGxzcHJpbmcuY29udHJhY3QudjEuTGV2ZWwSEgoKZWZmZWN0X2tleRgIIAEoCRIUCgxpbnB1dF9kaWdlc3QYCSABKAkSDgoGaW5wdXRzGAogAygJEhcKD2lucHV0c19sZWZ0X291dBgLIAEoDRIkCgZvdXRwdXQYDCABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EhAKCGF0dGVtcHRzGA0gASgNEiwKCHJlYWR5X2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHcmVwbGljYRgRIAEoCRIQCgh0cmFjZV9pZBgSIAEoCSLoAgoLTGV2ZWxDbG9zZWQSDgoGZW50aXR5GAEgASgJEiwKBWxldmVsGAIgASgOMh0ud2VsbHNwcmluZy5jb250cmFjdC52MS5MZXZlbBIQCghwaXBlbGluZRgDIAEoCRIQCghyZXZpc2lvbhgEIAEoDRIxCgljbG9zZWRfYnkYBSABKA4yHi53ZWxsc3ByaW5nLnJlY29yZC52MS5DbG9zZWRCeRIQCghleHBlY3RlZBgGIAEoDRIMCgRkb25lGAcgASgNEikKBWhvbGVzGAggAygLMhoud2VsbHNwcmluZy5yZWNvcmQudjEuSG9sZRIWCg5ob2xlc19sZWZ0X291dBgJIAEoDRIyCgdza2lwcGVkGAogAygLMiEud2VsbHNwcmluZy5yZWNvcmQudjEuU2tpcHBlZFN0ZXASLQoJY2xvc2VkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI0CgRIb2xlEg4KBmVudGl0eRgBIAEoCRIOCgZyZWFzb24YAiABKAkSDAoEc3RlcBgDIAEoCSIrCgtTa2lwcGVkU3RlcBIMCgRzdGVwGAEgASgJEg4KBnJlYXNvbhgCIAEoCSLDAQoOUXVhbGl0eVZlcmRpY3QSDgoGZW50aXR5GAEgASgJEgwKBHN0ZXAYAiABKAkSEAoIcGlwZWxpbmUYAyABKAkSEAoIcmV2aXNpb24YBCABKA0SLgoHdmVyZGljdBgFIAEoDjIdLndlbGxzcHJpbmcucmVjb3JkLnYxLlZlcmRpY3QSDgoGcG9saWN5GAYgASgJEi8KCGZpbmRpbmdzGAcgAygLMh0ud2VsbHNwcmluZy5yZWNvcmQudjEuRmluZGluZyJ0CgdGaW5kaW5nEgwKBHJ1bGUYASABKAkSDgoGbWV0cmljGAIgASgJEg0KBXZhbHVlGAMgASgBEgwKBGJhbmQYBCABKAkSLgoHdmVyZGljdBgFIAEoDjIdLndlbGxzcHJpbmcucmVjb3JkLnYxLlZlcmRpY3QisgIKCkRlYWRMZXR0ZXISDgoGZW50aXR5GAEgASgJEgwKBHN0ZXAYAiABKAkSEAoIcGlwZWxpbmUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoDRIwCgdmYWlsdXJlGAUgASgLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEhAKCGF0dGVtcHRzGAYgASgNEi0KCXBhcmtlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoGb3JpZ2luGAggASgLMiMud2VsbHNwcmluZy5yZWNvcmQudjEuSW5wdXRQb3NpdGlvbhIUCgxvcmlnaW5fdmFsdWUYCSABKAwSEAoIdHJhY2VfaWQYCiABKAkSEAoIcmV2aXNpb24YCyABKA0iTgoNSW5wdXRQb3NpdGlvbhINCgV0b3BpYxgBIAEoCRIRCglwYXJ0aXRpb24YAiABKA0SDgoGb2Zmc2V0GAMgASgBEgsKA2tleRgEIAEoCSL9AQoKUGxhdGVFdmVudBIOCgZlbnRpdHkYASABKAkSEAoIcGlwZWxpbmUYAiABKAkSEAoIcmV2aXNpb24YAyABKA0SMQoJY2xvc2VkX2J5GAQgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSLgoHdmVyZGljdBgFIAEoDjIdLndlbGxzcHJpbmcucmVjb3JkLnYxLlZlcmRpY3QSFwoPaW1hZ2VzX2V4cGVjdGVkGAYgASgNEhMKC2ltYWdlc19kb25lGAcgASgNEhIKCndlbGxzX2RvbmUYCCABKA0SFgoOd2VsbHNfZXhwZWN0ZWQYCSABKA0i0gQKDEVudGl0eVN0YXR1cxIOCgZlbnRpdHkYASABKAkSLAoFbGV2ZWwYAiABKA4yHS53ZWxsc3ByaW5nLmNvbnRyYWN0LnYxLkxldmVsEhAKCHBpcGVsaW5lGAMgASgJEhAKCGV4cGVjdGVkGAQgASgNEg8KB2Fycml2ZWQYBSABKA0SDAoEZG9uZRgGIAEoDRIOCgZmYWlsZWQYByABKA0SDwoHbWlzc2luZxgIIAEoDRIRCglkdXBsaWNhdGUYCSABKA0SDgoGcGFya2VkGAogASgNEjEKCWNsb3NlZF9ieRgLIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5EhAKCHJldmlzaW9uGAwgASgNEi4KB3ZlcmRpY3QYDSABKA4yHS53ZWxsc3ByaW5nLnJlY29yZC52MS5WZXJkaWN0EiYKAmF0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI0ChBmaXJzdF9hcnJpdmFsX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdvYmplY3RzGBAgASgBEjQKEGZpcnN0X3ZlcmRpY3RfYXQYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldGlyZWRfYXQYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKB3N0b3BwZWQYEyABKAsyIi53ZWxsc3ByaW5nLnJlY29yZC52MS5QbGF0ZVN0b3BwZWQiVwoMUGxhdGVTdG9wcGVkEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCp+CghDbG9zZWRCeRIZChVDTE9TRURfQllfVU5TUEVDSUZJRUQQABIRCg1DTE9TRURfQllfQUxMEAESFAoQQ0xPU0VEX0JZX1FVT1JVTRACEhYKEkNMT1NFRF9CWV9ERUFETElORRADEhYKEkNMT1NFRF9CWV9PUEVSQVRPUhAEKnMKB1ZlcmRpY3QSFwoTVkVSRElDVF9VTlNQRUNJRklFRBAAEhAKDFZFUkRJQ1RfUEFTUxABEhAKDFZFUkRJQ1RfV0FSThACEhAKDFZFUkRJQ1RfRkFJTBADEhkKFVZFUkRJQ1RfTk9UX0VWQUxVQVRFRBAEYgZwcm90bzM", [file_google_protobuf_any, file_google_protobuf_timestamp, file_wellspring_contract_v1_options, file_wellspring_step_v1_failure]);
+  fileDesc("CiF3ZWxsc3ByaW5nL3JlY29yZC92MS9vdXRwdXQucHJvdG8SFHdlbGxzcHJpbmcucmVjb3JkLnYxIuoDCgpTdGVwUmVzdWx0Eg4KBmVudGl0eRgBIAEoCRIMCgRzdGVwGAIgASgJEhAKCHBpcGVsaW5lGAMgASgJEhAKCHJldmlzaW9uGAQgASgNEhsKE3N1cGVyc2VkZXNfcmV2aXNpb24YBSABKA0SEgoKZ2VuZXJhdGlvbhgGIAEoDRIsCgVsZXZlbBgHIAEoDjIdLndlbGxzcHJpbmcuY29udHJhY3QudjEuTGV2ZWwSEgoKZWZmZWN0X2tleRgIIAEoCRIUCgxpbnB1dF9kaWdlc3QYCSABKAkSDgoGaW5wdXRzGAogAygJEhcKD2lucHV0c19sZWZ0X291dBgLIAEoDRIkCgZvdXRwdXQYDCABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EhAKCGF0dGVtcHRzGA0gASgNEiwKCHJlYWR5X2F0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHcmVwbGljYRgRIAEoCRIQCgh0cmFjZV9pZBgSIAEoCSLoAgoLTGV2ZWxDbG9zZWQSDgoGZW50aXR5GAEgASgJEiwKBWxldmVsGAIgASgOMh0ud2VsbHNwcmluZy5jb250cmFjdC52MS5MZXZlbBIQCghwaXBlbGluZRgDIAEoCRIQCghyZXZpc2lvbhgEIAEoDRIxCgljbG9zZWRfYnkYBSABKA4yHi53ZWxsc3ByaW5nLnJlY29yZC52MS5DbG9zZWRCeRIQCghleHBlY3RlZBgGIAEoDRIMCgRkb25lGAcgASgNEikKBWhvbGVzGAggAygLMhoud2VsbHNwcmluZy5yZWNvcmQudjEuSG9sZRIWCg5ob2xlc19sZWZ0X291dBgJIAEoDRIyCgdza2lwcGVkGAogAygLMiEud2VsbHNwcmluZy5yZWNvcmQudjEuU2tpcHBlZFN0ZXASLQoJY2xvc2VkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI0CgRIb2xlEg4KBmVudGl0eRgBIAEoCRIOCgZyZWFzb24YAiABKAkSDAoEc3RlcBgDIAEoCSIrCgtTa2lwcGVkU3RlcBIMCgRzdGVwGAEgASgJEg4KBnJlYXNvbhgCIAEoCSLDAQoOUXVhbGl0eVZlcmRpY3QSDgoGZW50aXR5GAEgASgJEgwKBHN0ZXAYAiABKAkSEAoIcGlwZWxpbmUYAyABKAkSEAoIcmV2aXNpb24YBCABKA0SLgoHdmVyZGljdBgFIAEoDjIdLndlbGxzcHJpbmcucmVjb3JkLnYxLlZlcmRpY3QSDgoGcG9saWN5GAYgASgJEi8KCGZpbmRpbmdzGAcgAygLMh0ud2VsbHNwcmluZy5yZWNvcmQudjEuRmluZGluZyJ0CgdGaW5kaW5nEgwKBHJ1bGUYASABKAkSDgoGbWV0cmljGAIgASgJEg0KBXZhbHVlGAMgASgBEgwKBGJhbmQYBCABKAkSLgoHdmVyZGljdBgFIAEoDjIdLndlbGxzcHJpbmcucmVjb3JkLnYxLlZlcmRpY3Qi4QIKCkRlYWRMZXR0ZXISDgoGZW50aXR5GAEgASgJEgwKBHN0ZXAYAiABKAkSEAoIcGlwZWxpbmUYAyABKAkSEgoKZ2VuZXJhdGlvbhgEIAEoDRIwCgdmYWlsdXJlGAUgASgLMh8ud2VsbHNwcmluZy5zdGVwLnYxLlN0ZXBGYWlsdXJlEhAKCGF0dGVtcHRzGAYgASgNEi0KCXBhcmtlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoGb3JpZ2luGAggASgLMiMud2VsbHNwcmluZy5yZWNvcmQudjEuSW5wdXRQb3NpdGlvbhIUCgxvcmlnaW5fdmFsdWUYCSABKAwSEAoIdHJhY2VfaWQYCiABKAkSEAoIcmV2aXNpb24YCyABKA0SLQoEbG9zcxgeIAEoCzIfLndlbGxzcHJpbmcucmVjb3JkLnYxLklucHV0TG9zcyL4AQoJSW5wdXRMb3NzEg0KBXRvcGljGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoDRIOCgZyZWFzb24YAyABKAkSDAoEZnJvbRgEIAEoARIKCgJ0bxgFIAEoARIPCgdyZWNvcmRzGAYgASgBEi4KCm5vdGljZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2FjY2VwdGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgthY2NlcHRlZF9ieRgJIAEoCRIYChBhY2NlcHRlZF9iZWNhdXNlGAogASgJIk4KDUlucHV0UG9zaXRpb24SDQoFdG9waWMYASABKAkSEQoJcGFydGl0aW9uGAIgASgNEg4KBm9mZnNldBgDIAEoARILCgNrZXkYBCABKAki/QEKClBsYXRlRXZlbnQSDgoGZW50aXR5GAEgASgJEhAKCHBpcGVsaW5lGAIgASgJEhAKCHJldmlzaW9uGAMgASgNEjEKCWNsb3NlZF9ieRgEIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5Ei4KB3ZlcmRpY3QYBSABKA4yHS53ZWxsc3ByaW5nLnJlY29yZC52MS5WZXJkaWN0EhcKD2ltYWdlc19leHBlY3RlZBgGIAEoDRITCgtpbWFnZXNfZG9uZRgHIAEoDRISCgp3ZWxsc19kb25lGAggASgNEhYKDndlbGxzX2V4cGVjdGVkGAkgASgNIp8FCgxFbnRpdHlTdGF0dXMSDgoGZW50aXR5GAEgASgJEiwKBWxldmVsGAIgASgOMh0ud2VsbHNwcmluZy5jb250cmFjdC52MS5MZXZlbBIQCghwaXBlbGluZRgDIAEoCRIQCghleHBlY3RlZBgEIAEoDRIPCgdhcnJpdmVkGAUgASgNEgwKBGRvbmUYBiABKA0SDgoGZmFpbGVkGAcgASgNEg8KB21pc3NpbmcYCCABKA0SEQoJZHVwbGljYXRlGAkgASgNEg4KBnBhcmtlZBgKIAEoDRIxCgljbG9zZWRfYnkYCyABKA4yHi53ZWxsc3ByaW5nLnJlY29yZC52MS5DbG9zZWRCeRIQCghyZXZpc2lvbhgMIAEoDRIuCgd2ZXJkaWN0GA0gASgOMh0ud2VsbHNwcmluZy5yZWNvcmQudjEuVmVyZGljdBImCgJhdBgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNAoQZmlyc3RfYXJyaXZhbF9hdBgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHb2JqZWN0cxgQIAEoARI0ChBmaXJzdF92ZXJkaWN0X2F0GBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpyZXRpcmVkX2F0GBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCgdzdG9wcGVkGBMgASgLMiIud2VsbHNwcmluZy5yZWNvcmQudjEuUGxhdGVTdG9wcGVkEjgKCmlucHV0X2xvc3MYHiABKAsyJC53ZWxsc3ByaW5nLnJlY29yZC52MS5QbGF0ZUlucHV0TG9zcxIRCgl0YXNrX2Rvd24YHyABKAkiVwoMUGxhdGVTdG9wcGVkEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJnCg5QbGF0ZUlucHV0TG9zcxIPCgdyZWNvcmRzGAEgASgBEi8KC2FjY2VwdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgthY2NlcHRlZF9ieRgDIAEoCSp+CghDbG9zZWRCeRIZChVDTE9TRURfQllfVU5TUEVDSUZJRUQQABIRCg1DTE9TRURfQllfQUxMEAESFAoQQ0xPU0VEX0JZX1FVT1JVTRACEhYKEkNMT1NFRF9CWV9ERUFETElORRADEhYKEkNMT1NFRF9CWV9PUEVSQVRPUhAEKnMKB1ZlcmRpY3QSFwoTVkVSRElDVF9VTlNQRUNJRklFRBAAEhAKDFZFUkRJQ1RfUEFTUxABEhAKDFZFUkRJQ1RfV0FSThACEhAKDFZFUkRJQ1RfRkFJTBADEhkKFVZFUkRJQ1RfTk9UX0VWQUxVQVRFRBAEYgZwcm90bzM", [file_google_protobuf_any, file_google_protobuf_timestamp, file_wellspring_contract_v1_options, file_wellspring_step_v1_failure]);
 
 /**
  * On results.v1, key <entity>/<step>@<pipeline>#<revision>: what a step measured or made.
@@ -506,6 +506,13 @@ export type DeadLetter = Message<"wellspring.record.v1.DeadLetter"> & {
    * @generated from field: uint32 revision = 11;
    */
   revision: number;
+
+  /**
+   * Set: input of a task that was lost unread and accepted as lost; no record is set aside with it.
+   *
+   * @generated from field: wellspring.record.v1.InputLoss loss = 30;
+   */
+  loss?: InputLoss | undefined;
 };
 
 /**
@@ -514,6 +521,90 @@ export type DeadLetter = Message<"wellspring.record.v1.DeadLetter"> & {
  */
 export const DeadLetterSchema: GenMessage<DeadLetter> = /*@__PURE__*/
   messageDesc(file_wellspring_record_v1_output, 6);
+
+/**
+ * Input of a task that was deleted before it was read.
+ *
+ * @generated from message wellspring.record.v1.InputLoss
+ */
+export type InputLoss = Message<"wellspring.record.v1.InputLoss"> & {
+  /**
+   * Topic without prefix.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * Partition, which is the task.
+   *
+   * @generated from field: uint32 partition = 2;
+   */
+  partition: number;
+
+  /**
+   * INPUT_LOST, or INPUT_RESET: the topic was made anew.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * First offset that was not read.
+   *
+   * @generated from field: double from = 4;
+   */
+  from: number;
+
+  /**
+   * First offset that is still there, or the first of the new topic.
+   *
+   * @generated from field: double to = 5;
+   */
+  to: number;
+
+  /**
+   * Records lost; 0 with INPUT_RESET: nobody can say how many.
+   *
+   * @generated from field: double records = 6;
+   */
+  records: number;
+
+  /**
+   * When it was first noticed.
+   *
+   * @generated from field: google.protobuf.Timestamp noticed_at = 7;
+   */
+  noticedAt?: Timestamp | undefined;
+
+  /**
+   * When it was accepted; unset: it was not.
+   *
+   * @generated from field: google.protobuf.Timestamp accepted_at = 8;
+   */
+  acceptedAt?: Timestamp | undefined;
+
+  /**
+   * Who accepted it.
+   *
+   * @generated from field: string accepted_by = 9;
+   */
+  acceptedBy: string;
+
+  /**
+   * Why, in their words.
+   *
+   * @generated from field: string accepted_because = 10;
+   */
+  acceptedBecause: string;
+};
+
+/**
+ * Describes the message wellspring.record.v1.InputLoss.
+ * Use `create(InputLossSchema)` to create a new message.
+ */
+export const InputLossSchema: GenMessage<InputLoss> = /*@__PURE__*/
+  messageDesc(file_wellspring_record_v1_output, 7);
 
 /**
  * Where an input record is.
@@ -555,7 +646,7 @@ export type InputPosition = Message<"wellspring.record.v1.InputPosition"> & {
  * Use `create(InputPositionSchema)` to create a new message.
  */
 export const InputPositionSchema: GenMessage<InputPosition> = /*@__PURE__*/
-  messageDesc(file_wellspring_record_v1_output, 7);
+  messageDesc(file_wellspring_record_v1_output, 8);
 
 /**
  * On plate-events.v1, key experiment: what the experiment level needs to know of a plate.
@@ -632,7 +723,7 @@ export type PlateEvent = Message<"wellspring.record.v1.PlateEvent"> & {
  * Use `create(PlateEventSchema)` to create a new message.
  */
 export const PlateEventSchema: GenMessage<PlateEvent> = /*@__PURE__*/
-  messageDesc(file_wellspring_record_v1_output, 8);
+  messageDesc(file_wellspring_record_v1_output, 9);
 
 /**
  * On status.v1, key entity: where a plate or a well stands, at most once a second.
@@ -772,6 +863,20 @@ export type EntityStatus = Message<"wellspring.record.v1.EntityStatus"> & {
    * @generated from field: wellspring.record.v1.PlateStopped stopped = 19;
    */
   stopped?: PlateStopped | undefined;
+
+  /**
+   * Input of its task was lost while it was open: what is missing here may have been among it.
+   *
+   * @generated from field: wellspring.record.v1.PlateInputLoss input_loss = 30;
+   */
+  inputLoss?: PlateInputLoss | undefined;
+
+  /**
+   * Why nothing goes on here: its task is down for this reason. Told by the control API alone.
+   *
+   * @generated from field: string task_down = 31;
+   */
+  taskDown: string;
 };
 
 /**
@@ -779,7 +884,7 @@ export type EntityStatus = Message<"wellspring.record.v1.EntityStatus"> & {
  * Use `create(EntityStatusSchema)` to create a new message.
  */
 export const EntityStatusSchema: GenMessage<EntityStatus> = /*@__PURE__*/
-  messageDesc(file_wellspring_record_v1_output, 9);
+  messageDesc(file_wellspring_record_v1_output, 10);
 
 /**
  * Why a plate is stopped.
@@ -814,7 +919,42 @@ export type PlateStopped = Message<"wellspring.record.v1.PlateStopped"> & {
  * Use `create(PlateStoppedSchema)` to create a new message.
  */
 export const PlateStoppedSchema: GenMessage<PlateStopped> = /*@__PURE__*/
-  messageDesc(file_wellspring_record_v1_output, 10);
+  messageDesc(file_wellspring_record_v1_output, 11);
+
+/**
+ * That records were lost which may have been a plate's.
+ *
+ * @generated from message wellspring.record.v1.PlateInputLoss
+ */
+export type PlateInputLoss = Message<"wellspring.record.v1.PlateInputLoss"> & {
+  /**
+   * How many, over all losses; 0: a topic was made anew, and nobody can say.
+   *
+   * @generated from field: double records = 1;
+   */
+  records: number;
+
+  /**
+   * When the last of them was accepted.
+   *
+   * @generated from field: google.protobuf.Timestamp accepted_at = 2;
+   */
+  acceptedAt?: Timestamp | undefined;
+
+  /**
+   * Who accepted it.
+   *
+   * @generated from field: string accepted_by = 3;
+   */
+  acceptedBy: string;
+};
+
+/**
+ * Describes the message wellspring.record.v1.PlateInputLoss.
+ * Use `create(PlateInputLossSchema)` to create a new message.
+ */
+export const PlateInputLossSchema: GenMessage<PlateInputLoss> = /*@__PURE__*/
+  messageDesc(file_wellspring_record_v1_output, 12);
 
 /**
  * What let a level close.
