@@ -1,6 +1,7 @@
 // Settings from the environment, or every mistake in one message.
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
+import { artifactBytesMax } from '../proto/artifact-file.ts'
 import { limits } from './log/limits.ts'
 
 export type Config = {
@@ -20,6 +21,8 @@ export type Config = {
   readonly otlpBackend: string | undefined
   /** Directories that outputs must be in. */
   readonly roots: readonly string[]
+  /** All files of one response together. */
+  readonly artifactBytesMax: number
   /** Calls under way in this process. */
   readonly callsInFlightMax: number
   /** Follow the state of tasks that others own. */
@@ -63,6 +66,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     otlp: env['WELLSPRING_OTLP'] ?? '127.0.0.1:0',
     otlpBackend: env['OTEL_EXPORTER_OTLP_ENDPOINT'],
     roots: [...list(env['WELLSPRING_ROOTS'], ':'), ...list(env['WELLSPRING_STORE'], ':')],
+    artifactBytesMax: number('WELLSPRING_ARTIFACT_BYTES_MAX', artifactBytesMax, 1),
     callsInFlightMax: number('WELLSPRING_CALLS_IN_FLIGHT_MAX', 10_000, 1),
     withStandby: number('WELLSPRING_STANDBY', 0, 0) > 0,
     stateDigestEvery: number('WELLSPRING_STATE_DIGEST', 0, 0),

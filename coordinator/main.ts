@@ -48,7 +48,8 @@ async function main(): Promise<void> {
   const { pipeline: spec } = (await import(config.pipeline)) as { pipeline: PipelineSpec }
   const pipeline = loadPipeline(spec)
   await createTopics({ ...config, clientId: config.instance, logger })
-  const caller = openGrpcCaller({ services: config.services, roots: config.roots, clock, logger })
+  const { services, roots, artifactBytesMax } = config
+  const caller = openGrpcCaller({ services, roots, clock, logger, limits: { artifactBytesMax } })
   await caller.check(pipeline)
   const client = openClient({ ...config, clientId: `${config.instance}-spans`, logger })
   const spans = await openSpanDesk(config, client, logger)

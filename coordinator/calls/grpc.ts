@@ -19,15 +19,15 @@ import { oneLine } from '../../proto/plain-text.ts'
 import type { Service } from './service.ts'
 import { openService, pick, statusOf } from './service.ts'
 import { openTurns } from './turns.ts'
-import type { Files, ResponseCheck } from './verify.ts'
-import { openFiles, responseCheck } from './verify.ts'
+import { fileLimits, openFiles } from './output-files.ts'
+import type { ResponseCheck } from './verify.ts'
+import { responseCheck } from './verify.ts'
 
 export const callLimits = {
   ...laneLimits,
+  ...fileLimits,
   /** How long an outcome waits for its task to come back. */
   heldOutcomeMs: 30_000,
-  /** Output files read at once. */
-  readersMax: 4,
   /** Replicas behind one dns target that the in-flight limit may grow to. */
   dnsReplicasMax: 16,
 } as const
@@ -79,7 +79,6 @@ export function openGrpcCaller(options: GrpcCallerOptions): GrpcCaller {
 class GrpcCalls implements GrpcCaller {
   readonly #options: GrpcCallerOptions
   readonly #limits: CallLimits
-  readonly #files: Files
   readonly #desk: Desk
   readonly #services = new Map<string, Service>()
   readonly #methods = new Map<DescMethod, Prepared>()
@@ -89,7 +88,6 @@ class GrpcCalls implements GrpcCaller {
   constructor(options: GrpcCallerOptions) {
     this.#options = options
     this.#limits = { ...callLimits, ...options.limits }
-    this.#files = openFiles(options.roots, this.#limits.readersMax)
     this.#desk = openDesk({
       after,
       heldOutcomeMs: this.#limits.heldOutcomeMs,
@@ -192,7 +190,7 @@ class GrpcCalls implements GrpcCaller {
     const prepared = {
       path: `/${method.parent.typeName}/${method.name}`,
       contract: errorContract(method),
-      check: responseCheck(method, this.#files),
+      check: responseCheck(method, openFiles(this.#options.roots, this.#limits)),
     }
     this.#methods.set(method, prepared)
     return prepared

@@ -21,7 +21,7 @@ import { backoffMs } from './retry.ts'
 import { traceNumber } from './timeline.ts'
 
 /** Largest response that fits into a result and into state. */
-const OUTPUT_BYTES_MAX = 49_152
+export const OUTPUT_BYTES_MAX = 49_152
 
 /** Attempts kept per run, the last ones. */
 const ATTEMPTS_KEPT_MAX = 32
