@@ -120,22 +120,38 @@ function scalarValue(type: ScalarType, value: unknown): Json {
   }
 }
 
-const PRESENCES: Readonly<Record<number, string>> = {
+const HOLDS = {
   [Presence.IMPLICIT]: 'implicit',
   [Presence.EXPLICIT]: 'explicit',
   [Presence.LEGACY_REQUIRED]: 'required',
-}
+} as const
+
+/** Options by "[full name]". */
+export type Options = Readonly<Record<string, Json>>
 
 /** What a field is called and how it travels. */
-export function shapeOf(field: DescField | DescExtension): Record<string, Json> {
+export type Shape = {
+  readonly name: string
+  /** As descriptor.proto calls it: double, …, message, group, enum; of a map, its values'. */
+  readonly type: string
+  readonly holds: 'implicit' | 'explicit' | 'required' | 'repeated'
+  /** Of a map, the type of its keys. */
+  readonly key?: string
+  /** Full name of its message or enum. */
+  readonly of?: string
+  readonly oneof?: string
+  readonly json?: string
+  readonly default?: Json
+}
+
+export function shapeOf(field: DescField | DescExtension): Shape {
   const of = field.message?.typeName ?? field.enum?.typeName
   const isMap = field.fieldKind === 'map'
   const { proto, oneof } = field
-  const many = isMap || field.fieldKind === 'list' ? 'repeated' : undefined
   return {
     name: field.name,
     type: typeOf(field),
-    holds: many ?? PRESENCES[field.presence] ?? '',
+    holds: isMap || field.fieldKind === 'list' ? 'repeated' : HOLDS[field.presence],
     ...(isMap && { key: nameOfScalar(field.mapKey) }),
     ...(of !== undefined && { of }),
     ...(oneof && { oneof: oneof.name }),

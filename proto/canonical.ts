@@ -12,26 +12,63 @@ import type {
 } from '@bufbuild/protobuf'
 import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt'
 import { nestedTypes } from '@bufbuild/protobuf/reflect'
-import type { Json } from './canonical-value.ts'
+import type { Json, Options, Shape } from './canonical-value.ts'
 import { extensionsOn, isOfSourceOnly, shapeOf, textOf } from './canonical-value.ts'
 
 /** Grows when the form changes, so that digests of two forms are never equal. */
 const format = 'i:1'
 
+/** What a service reaches, by full name. */
+export type Contract = {
+  readonly service: string
+  readonly elements: ReadonlyMap<string, Element>
+}
+export type Element = ServiceElement | MessageElement | EnumElement | ExtensionElement
+
+type Optioned = { readonly options?: Options }
+export type ServiceElement = Optioned & {
+  readonly methods: Readonly<Record<string, MethodElement>>
+}
+export type MethodElement = Optioned & {
+  readonly input: string
+  readonly output: string
+  readonly stream?: string
+  readonly idempotency?: string
+}
+export type MessageElement = Optioned & {
+  /** By number. */
+  readonly fields: Readonly<Record<string, FieldElement>>
+  readonly oneofs?: Readonly<Record<string, Options>>
+}
+export type FieldElement = Shape & Optioned
+export type EnumElement = Optioned & {
+  readonly values: readonly ValueElement[]
+  readonly closed?: true
+}
+/** Number, name, and options. */
+export type ValueElement = readonly [string, string] | readonly [string, string, Options]
+export type ExtensionElement = Shape &
+  Optioned & { readonly extends: string; readonly number: string }
+
 /**
- * All that the service reaches, as one line of JSON with sorted keys: its methods, the messages and enums below them,
- * the enum of its error reasons, and the options of each. Throws an Error when an option cannot be decoded.
+ * All that the service reaches: its methods, the messages and enums below them, the enum of its error reasons, and the
+ * options of each. Throws an Error when an option cannot be decoded.
  */
-export function canonicalContract(service: DescService): string {
+export function contractOf(service: DescService): Contract {
   const walk = new Walk(service.file)
   walk.addService(service)
-  const elements = Object.fromEntries(walk.elements)
-  return textOf({ format, service: service.typeName, elements })
+  return { service: service.typeName, elements: walk.elements }
+}
+
+/** The contract as one line of JSON with sorted keys. */
+export function canonicalContract(service: DescService): string {
+  const { elements } = contractOf(service)
+  return textOf({ format, service: service.typeName, elements: Object.fromEntries(elements) })
 }
 
 /** Collects elements by full name. Types of google.protobuf are named, not opened: every language brings its own. */
 class Walk {
-  readonly elements = new Map<string, Json>()
+  readonly elements = new Map<string, Element>()
   /** By extendee and number: the extensions of all files that the service's file imports, directly or not. */
   readonly #extensions = new Map<string, DescExtension>()
   readonly #enums = new Map<string, DescEnum>()
@@ -57,7 +94,7 @@ class Walk {
     if (declared) this.#addEnum(declared)
   }
 
-  #method(method: DescMethod): Json {
+  #method(method: DescMethod): MethodElement {
     this.#addMessage(method.input)
     this.#addMessage(method.output)
     const { idempotency, methodKind } = method
@@ -72,7 +109,7 @@ class Walk {
 
   #addMessage(message: DescMessage): void {
     if (this.elements.has(message.typeName) || isWellKnown(message)) return
-    this.elements.set(message.typeName, {}) // it may reach itself
+    this.elements.set(message.typeName, { fields: {} }) // it may reach itself
     const fields = message.fields.map((field) => [`${field.number}`, this.#field(field)] as const)
     const oneofs = message.oneofs.flatMap((oneof) => {
       const { options } = this.#options(oneof)
@@ -85,7 +122,7 @@ class Walk {
     })
   }
 
-  #field(field: DescField): Json {
+  #field(field: DescField): FieldElement {
     if (field.message) this.#addMessage(field.message)
     if (field.enum) this.#addEnum(field.enum)
     return { ...shapeOf(field), ...this.#options(field) }
@@ -94,9 +131,9 @@ class Walk {
   #addEnum(declared: DescEnum): void {
     if (this.elements.has(declared.typeName) || isWellKnown(declared)) return
     const values = declared.values
-      .map(({ name, number, proto }): Json[] => {
+      .map(({ name, number, proto }): ValueElement => {
         const { options } = this.#options({ proto })
-        return [`i:${number}`, name, ...(options ? [options] : [])]
+        return options ? [`i:${number}`, name, options] : [`i:${number}`, name]
       })
       .toSorted((a, b) => (textOf(a) < textOf(b) ? -1 : 1))
     this.elements.set(declared.typeName, {
@@ -109,18 +146,13 @@ class Walk {
   /** An extension that an option uses counts with its own definition: it may be a rule. Its type is not opened. */
   #addExtension(extension: DescExtension): void {
     if (this.elements.has(extension.typeName)) return
-    this.elements.set(extension.typeName, {}) // its options may use itself
-    this.elements.set(extension.typeName, {
-      ...shapeOf(extension),
-      extends: extension.extendee.typeName,
-      number: `i:${extension.number}`,
-      ...this.#options(extension),
-    })
+    const number = `i:${extension.number}`
+    const element = { ...shapeOf(extension), extends: extension.extendee.typeName, number }
+    this.elements.set(extension.typeName, element) // its options may use itself
+    this.elements.set(extension.typeName, { ...element, ...this.#options(extension) })
   }
 
-  #options({ proto: { options } }: Optioned): {
-    readonly options?: Readonly<Record<string, Json>>
-  } {
+  #options({ proto: { options } }: Described): Optioned {
     if (!options) return {}
     const found = extensionsOn(options, (extendee, number) => {
       const extension = this.#extensions.get(`${extendee}#${number}`)
@@ -132,10 +164,10 @@ class Walk {
   }
 }
 
-type Optioned = { readonly proto: { readonly options?: Message | undefined } }
+type Described = { readonly proto: { readonly options?: Message | undefined } }
 
 /** The service's errors_enum: named by a text, so that nothing else reaches it. */
-function reasonsEnumOf(options: Readonly<Record<string, Json>> | undefined): string | undefined {
+export function reasonsEnumOf(options: Options | undefined): string | undefined {
   const policy = options?.['[wellspring.contract.v1.service]']
   const name = isObject(policy) ? policy['2'] : undefined
   return typeof name === 'string' ? name.slice('s:'.length) : undefined

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wellspring/step/v1/introspection.proto.
  */
 export const file_wellspring_step_v1_introspection: GenFile = /*@__PURE__*/
-  fileDesc("CiZ3ZWxsc3ByaW5nL3N0ZXAvdjEvaW50cm9zcGVjdGlvbi5wcm90bxISd2VsbHNwcmluZy5zdGVwLnYxIhEKD0Rlc2NyaWJlUmVxdWVzdCJaChBEZXNjcmliZVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSNQoJY29udHJhY3RzGAIgAygLMiIud2VsbHNwcmluZy5zdGVwLnYxLlNlcnZlZENvbnRyYWN0IjoKDlNlcnZlZENvbnRyYWN0Eg8KB3NlcnZpY2UYASABKAkSFwoPY29udHJhY3RfZGlnZXN0GAIgASgJIiMKDUNhbmNlbFJlcXVlc3QSEgoKZWZmZWN0X2tleRgBIAEoCSIlCg5DYW5jZWxSZXNwb25zZRITCgt3YXNfcnVubmluZxgBIAEoCDLCAQoYU3RlcEludHJvc3BlY3Rpb25TZXJ2aWNlElUKCERlc2NyaWJlEiMud2VsbHNwcmluZy5zdGVwLnYxLkRlc2NyaWJlUmVxdWVzdBokLndlbGxzcHJpbmcuc3RlcC52MS5EZXNjcmliZVJlc3BvbnNlEk8KBkNhbmNlbBIhLndlbGxzcHJpbmcuc3RlcC52MS5DYW5jZWxSZXF1ZXN0GiIud2VsbHNwcmluZy5zdGVwLnYxLkNhbmNlbFJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("CiZ3ZWxsc3ByaW5nL3N0ZXAvdjEvaW50cm9zcGVjdGlvbi5wcm90bxISd2VsbHNwcmluZy5zdGVwLnYxIhEKD0Rlc2NyaWJlUmVxdWVzdCJsChBEZXNjcmliZVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSNQoJY29udHJhY3RzGAIgAygLMiIud2VsbHNwcmluZy5zdGVwLnYxLlNlcnZlZENvbnRyYWN0EhAKCGluc3RhbmNlGAMgASgJIlcKDlNlcnZlZENvbnRyYWN0Eg8KB3NlcnZpY2UYASABKAkSFwoPY29udHJhY3RfZGlnZXN0GAIgASgJEhsKE2ZpbGVfZGVzY3JpcHRvcl9zZXQYAyABKAwiIwoNQ2FuY2VsUmVxdWVzdBISCgplZmZlY3Rfa2V5GAEgASgJIiUKDkNhbmNlbFJlc3BvbnNlEhMKC3dhc19ydW5uaW5nGAEgASgIMsIBChhTdGVwSW50cm9zcGVjdGlvblNlcnZpY2USVQoIRGVzY3JpYmUSIy53ZWxsc3ByaW5nLnN0ZXAudjEuRGVzY3JpYmVSZXF1ZXN0GiQud2VsbHNwcmluZy5zdGVwLnYxLkRlc2NyaWJlUmVzcG9uc2USTwoGQ2FuY2VsEiEud2VsbHNwcmluZy5zdGVwLnYxLkNhbmNlbFJlcXVlc3QaIi53ZWxsc3ByaW5nLnN0ZXAudjEuQ2FuY2VsUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * Asks what a wrapper serves.
@@ -46,6 +46,14 @@ export type DescribeResponse = Message<"wellspring.step.v1.DescribeResponse"> & 
    * @generated from field: repeated wellspring.step.v1.ServedContract contracts = 2;
    */
   contracts: ServedContract[];
+
+  /**
+   * Drawn anew whenever the wrapper's process starts, so that a connection that was lost can be told from a process that
+   * ended.
+   *
+   * @generated from field: string instance = 3;
+   */
+  instance: string;
 };
 
 /**
@@ -69,11 +77,19 @@ export type ServedContract = Message<"wellspring.step.v1.ServedContract"> & {
   service: string;
 
   /**
-   * SHA-256 over the service's descriptors, 64 lower-case hex digits.
+   * SHA-256 of the contract's canonical form (proto/README.md), 64 lower-case hex digits.
    *
    * @generated from field: string contract_digest = 2;
    */
   contractDigest: string;
+
+  /**
+   * A google.protobuf.FileDescriptorSet: the service's file and all that it imports, at most 1,048,576 bytes. Where the
+   * digests differ, the coordinator compares these, and calls what is compatible.
+   *
+   * @generated from field: bytes file_descriptor_set = 3;
+   */
+  fileDescriptorSet: Uint8Array;
 };
 
 /**
