@@ -1,29 +1,31 @@
-// Images that came before the plan of their plate: when it comes, their wells are taken up, a few at a time, so that a
-// flush is bounded. The wells that are still to be taken up stand at the end of PlateState.seen.
-import type { PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
+// Images that came before the plan of their plate: when it comes, their wells are taken up, a few sites at a time, so that
+// a flush is bounded.
+import { create } from '@bufbuild/protobuf'
+import type { Cursor, PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { CursorSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Context } from './context.ts'
 import { plateOf, wellOf } from './ids.ts'
 import { arm, settle } from './levels.ts'
 import { standings } from './members.ts'
-import { ADOPTING_VERSION, Member, changesOf } from './state.ts'
+import { BOUNDED_VERSION, Member, changesOf, needsVersion } from './state.ts'
 import type { Task } from './state.ts'
 
-/** State and outputs that one event adds, give or take a well. */
-const BYTES_PER_EVENT = 100_000
+/** State and outputs that one event adds, give or take a site. */
+export const BYTES_PER_EVENT = 100_000
 
 /** The plan has come: notes which wells are there, and takes up the first. */
 export function startAdopting(cx: Context, key: string, plate: PlateState): void {
   const shape = cx.task.shape(key)
   if (!shape) return
-  const isPlanned = (name: string): boolean => shape.memberIndex.has(name)
   plate.members = new Uint8Array(shape.members.length)
-  for (const name of plate.seen) {
+  plate.seen = []
+  // What no plan names never closes; its wells are found by their keys, to be forgotten with the plate.
+  for (const name of cx.task.wellsOf(key)) {
     const index = shape.memberIndex.get(name)
-    if (index !== undefined) plate.members[index] = Member.OPEN
+    if (index === undefined) continue
+    plate.members[index] = Member.OPEN
+    plate.adopting = create(CursorSchema)
   }
-  // What no plan names never closes; its wells are kept by name, to be forgotten with the plate.
-  const strays = plate.seen.filter((name) => !isPlanned(name))
-  plate.seen = [...strays, ...plate.seen.filter(isPlanned).toReversed()]
   adopt(cx, key)
 }
 
@@ -33,24 +35,51 @@ export function adopt(cx: Context, key: string): void {
   const plate = task.plates.get(key)
   if (!plate || !isAdopting(task, key)) return
   task.plates.touch(key, plate)
-  const spentBefore = bytesOf(cx)
-  for (let records = 0; records < task.bounds.recordsPerEvent;) {
-    if (!isAdopting(task, key) || bytesOf(cx) - spentBefore > BYTES_PER_EVENT) break
-    records += adoptWell(cx, `${key}/${plate.seen.pop() ?? ''}`)
+  // Journal version 3 lists what is left; what is taken up twice stays as it is.
+  plate.seen = []
+  plate.adopting ??= create(CursorSchema)
+  if (adoptSome(cx, key, plate.adopting)) {
+    delete plate.adopting
+    return
   }
-  if (!isAdopting(task, key)) return
-  task.journalVersion = Math.max(task.journalVersion, ADOPTING_VERSION)
+  needsVersion(task, BOUNDED_VERSION)
   effects.push({ kind: 'timer', entity: key, atMs: cx.now, completeness: false })
 }
 
 /** Whether wells of the plate are still to be taken up. */
 export function isAdopting(task: Task, key: string): boolean {
-  const last = task.plates.get(key)?.seen.at(-1)
+  const plate = task.plates.get(key)
+  if (plate?.adopting) return true
+  const last = plate?.seen.at(-1)
   return last !== undefined && task.shape(key)?.memberIndex.has(last) === true
 }
 
-/** Returns how many records that may take. What happened to the well since the plan stays as it is. */
-function adoptWell(cx: Context, wellKey: string): number {
+/** True: all wells are taken up. */
+function adoptSome(cx: Context, key: string, at: Cursor): boolean {
+  const { task } = cx
+  const shape = task.shape(key)
+  const spentBefore = bytesOf(cx)
+  let records = 0
+  const isSpent = (): boolean =>
+    records >= task.bounds.recordsPerEvent || bytesOf(cx) - spentBefore > BYTES_PER_EVENT
+  for (;;) {
+    const name = shape?.members[at.nextWell]
+    if (name === undefined) return true
+    const wellKey = `${key}/${name}`
+    if (task.wells.has(wellKey)) {
+      if (isSpent()) return false
+      records += adoptWell(cx, wellKey, at, isSpent)
+      if (at.nextSite > 0) return false
+    }
+    at.nextWell += 1
+  }
+}
+
+/**
+ * Takes up the sites of a well from the cursor on; it stands at none when all are. Returns how many records that may take.
+ * What happened to the well since the plan stays as it is.
+ */
+function adoptWell(cx: Context, wellKey: string, at: Cursor, isSpent: () => boolean): number {
   const shape = cx.task.shape(plateOf(wellKey))
   const well = cx.task.wells.get(wellKey)
   if (!shape || !well) return 0
@@ -58,15 +87,21 @@ function adoptWell(cx: Context, wellKey: string): number {
   well.members = standings(shape, wellKey, well)
   cx.task.wells.touch(wellKey, well)
   const sites = well.seen.filter((site) => shape.sites(name).includes(site))
-  for (const site of sites) {
+  let records = 1
+  for (const site of sites.slice(at.nextSite)) {
     settle(cx, `${wellKey}/s${site}`)
     arm(cx, `${wellKey}/s${site}`)
+    at.nextSite += 1
+    records += 1
+    if (at.nextSite < sites.length && isSpent()) return records
   }
+  at.nextSite = 0
   arm(cx, wellKey)
-  return 1 + sites.length
+  return records
 }
 
-function bytesOf({ task, effects }: Context): number {
+/** State and outputs of an event so far, about. */
+export function bytesOf({ task, effects }: Context): number {
   const outputs = effects.flatMap((effect) => (effect.kind === 'output' ? effect.value.length : []))
   return outputs.reduce((sum, bytes) => sum + bytes, changesOf(task).bytes)
 }

@@ -3,7 +3,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { Message } from '@bufbuild/protobuf'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { SiteState, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { SiteState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { CallContextSchema } from '#proto/wellspring/step/v1/call_pb.ts'
@@ -12,6 +12,7 @@ import { imageName, imagePlace, placeOf } from './context.ts'
 import { parseEntity, plateOf, sha256, wellOf } from './ids.ts'
 import { imageOf, membersOf } from './life.ts'
 import { closeCount, holesOf, isImageDone } from './members.ts'
+import { outputOf as outputBytes } from './payload.ts'
 import type { Source, Step } from './pipeline.ts'
 import { Member } from './state.ts'
 import type { Task } from './state.ts'
@@ -140,11 +141,8 @@ function outputOf(scope: Scope, stepName: string, field: string): unknown {
   scope.inputs.add(
     `${relative(scope)}${scope.place.key === scope.root ? '' : '/'}${stepName}#${run.revision}`,
   )
-  return decoded(step, run)[field]
-}
-
-function decoded(step: Step, run: StepRun): Record<string, unknown> {
-  return fromBinary(step.method.output, run.output) as unknown as Record<string, unknown>
+  const output = outputBytes(scope.task, { key: scope.place.key, run })
+  return (fromBinary(step.method.output, output) as unknown as Record<string, unknown>)[field]
 }
 
 function relative(scope: Scope): string {

@@ -14,7 +14,8 @@ import type {
 import type { Effect } from './event.ts'
 import type { EntityLevel } from './ids.ts'
 import { levelOf, parentOf, plateOf } from './ids.ts'
-import type { Entities, Task } from './state.ts'
+import type { Entities } from './entities.ts'
+import type { Task } from './state.ts'
 
 export type Context = {
   readonly task: Task

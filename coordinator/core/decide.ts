@@ -2,7 +2,7 @@
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { adopt } from './adopt.ts'
-import { onCommand, sweep } from './commands.ts'
+import { onCommand } from './commands.ts'
 import type { Context } from './context.ts'
 import { placeOf } from './context.ts'
 import type { Effect, Event } from './event.ts'
@@ -16,7 +16,9 @@ import { refuse } from './refuse.ts'
 import { forget, retire } from './retire.ts'
 import { goOn, runOf, settleRun } from './runs.ts'
 import type { Task } from './state.ts'
-import { during, isRetired } from './state.ts'
+import { during, isRetired, isStopped } from './state.ts'
+import { stop } from './stop.ts'
+import { sweep } from './sweep.ts'
 
 /** Takes an event in: changes the task's state, returns what is to be done about it. */
 export function decide(task: Task, event: Event, now: number, dice: () => number): Effect[] {
@@ -39,10 +41,13 @@ function take(cx: Context, event: Event): void {
       return onOutcome(cx, event)
     case 'timer':
       return onTimer(cx, event.entity, event.completeness)
+    case 'stop':
+      return stop(cx, event)
   }
 }
 
 function onOutcome(cx: Context, event: Extract<Event, { kind: 'outcome' }>): void {
+  if (isStopped(cx.task, event.entity)) return
   const place = placeOf(cx.task, event.entity)
   const step = cx.task.pipeline.steps.find((one) => one.name === event.step)
   if (!place || !step) return
@@ -63,6 +68,7 @@ function onTimer(cx: Context, entity: string, completeness: boolean): void {
   }
   markPlates(cx)
   if (isRetired(cx.task, entity)) return forget(cx, entity)
+  if (isStopped(cx.task, entity)) return
   const place = placeOf(cx.task, entity)
   if (!place) return
   for (const step of cx.task.pipeline.at(place.level)) {

@@ -10,7 +10,7 @@ import { levelOf, plateOf } from './ids.ts'
 import { count, standings } from './members.ts'
 import { isActive } from './runs.ts'
 import type { Shape, Task } from './state.ts'
-import { Member } from './state.ts'
+import { Member, isStopped } from './state.ts'
 
 type Later = { readonly kind: 'later'; readonly atMs: number }
 
@@ -37,6 +37,7 @@ export function dueOf(cx: Pick<Context, 'task' | 'now'>, key: string): Due {
   const group = groupOf(cx.task, key)
   const policy = shape?.plan.completeness
   if (!shape || !group || !policy?.quorumAfter || !policy.deadline) return { kind: 'never' }
+  if (isStopped(cx.task, key)) return { kind: 'never' }
   const { arrived, expected } = arrivals(shape, key, group)
   if (arrived >= expected || group.expiredBy !== ClosedBy.UNSPECIFIED) return { kind: 'never' }
   const quorumMs = group.lastArrivalMs + durationMs(policy.quorumAfter)
@@ -63,7 +64,7 @@ export function arrivals(
 /** When a plate is retired, as it stands; Infinity: not before something happens to it. */
 export function retiresAtMs(task: Task, key: string): number {
   const plate = task.plates.get(key)
-  if (!plate || !isAtRest(plate)) return Infinity
+  if (!plate || plate.stopped || !isAtRest(plate)) return Infinity
   const lastMs = Math.max(
     plate.close?.atMs ?? 0,
     plate.lastArrivalMs,

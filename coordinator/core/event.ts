@@ -57,6 +57,13 @@ export type Event =
       readonly outcome: Outcome
     }
   | { readonly kind: 'timer'; readonly entity: string; readonly completeness: boolean }
+  /** What came of a plate cannot be written: it stops, and everything else goes on. */
+  | {
+      readonly kind: 'stop'
+      readonly plate: string
+      readonly reason: string
+      readonly message: string
+    }
 
 /** Topics that effects write to; the journal adds state.v1, spans.v1 and status.v1. */
 export type OutputTopicOfCore = 'results.v1' | 'quality.v1' | 'plate-events.v1' | 'dead-letters.v1'

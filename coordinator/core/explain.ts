@@ -1,6 +1,6 @@
 // `why`: everything known about one entity, and where its time went.
-import { create } from '@bufbuild/protobuf'
-import { timestampFromMs } from '@bufbuild/protobuf/wkt'
+import { create, toJson } from '@bufbuild/protobuf'
+import { TimestampSchema, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { ExplainResponse, TimeSpent } from '#proto/wellspring/control/v1/control_pb.ts'
 import { ExplainResponseSchema, TimeSpentSchema } from '#proto/wellspring/control/v1/control_pb.ts'
@@ -79,6 +79,7 @@ function notesOf(task: Task, key: string): string[] {
   if (isRetired(task, key)) return [...notes, ...retiredNotes(task, key)]
   return [
     ...notes,
+    ...stoppedNotes(task, key),
     ...(levelOf(key) === Level.IMAGE ? siblingNotes(task, key) : groupNotes(task, key)),
   ]
 }
@@ -94,6 +95,15 @@ function retiredNotes(task: Task, key: string): string[] {
     ...closed,
     key === plate ? `retired: ${forgotten}` : `plate ${plate} is retired: ${forgotten}`,
   ]
+}
+
+function stoppedNotes(task: Task, key: string): string[] {
+  const plate = plateOf(key)
+  const stopped = task.plates.get(plate)?.stopped
+  if (!stopped) return []
+  const { reason, message, atMs } = stopped
+  const since = toJson(TimestampSchema, timestampFromMs(atMs))
+  return [`plate ${plate} is stopped since ${since}: ${reason}: ${message}`]
 }
 
 function siblingNotes(task: Task, key: string): string[] {

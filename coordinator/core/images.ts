@@ -1,5 +1,6 @@
 // An image arrives.
 import { create } from '@bufbuild/protobuf'
+import type { PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ImageStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { Context } from './context.ts'
@@ -8,10 +9,14 @@ import type { Event } from './event.ts'
 import { afterRun } from './follow.ts'
 import { belowPlate, entityKey, parentOf, parseEntity, plateOf, wellOf } from './ids.ts'
 import { arm, countMissing, setMember } from './levels.ts'
+import { PLAN_LIMITS } from './plan-limits.ts'
 import { refuse } from './refuse.ts'
 import { refuseRetired } from './retire.ts'
-import type { Shape } from './state.ts'
-import { Member, isRetired, memberIndexOf } from './state.ts'
+import type { Shape, Task } from './state.ts'
+import { BOUNDED_VERSION, Member, isRetired, isStopped, memberIndexOf } from './state.ts'
+import { needsVersion } from './state.ts'
+import { refuseStopped } from './stop.ts'
+import { traceparentIn } from './text.ts'
 
 /** Takes an image in once; the same again is counted, another digest under its name is refused. */
 export function onImage(cx: Context, event: Extract<Event, { kind: 'image' }>): void {
@@ -22,24 +27,27 @@ export function onImage(cx: Context, event: Extract<Event, { kind: 'image' }>): 
   const wellKey = parentOf(siteKey) ?? ''
   const plateKey = plateOf(key)
   if (isRetired(cx.task, key)) return refuseRetired(cx, event, key)
+  if (isStopped(cx.task, key)) return refuseStopped(cx, event, key)
   const shape = cx.task.shape(plateKey)
   if (shape && !isPlanned(shape, { key, siteKey, wellKey })) {
     const message = `the plan of ${plateKey} does not name ${belowPlate(key)}`
     return refuse(cx, event, { entity: key, reason: 'NOT_IN_PLAN', message })
   }
-  const plate = plateStateOf(cx, key)
-  const site = cx.task.sites.open(siteKey)
+  const { uri, sizeBytes, sha256, mediaType } = artifact
+  const { name, kind, detectorCeiling } = channel
+  // What nobody here knows of them is not kept: it would be in the request before a take-over, and not after it.
   const image = create(ImageStateSchema, {
     z: identity.z ?? 0,
-    channel,
-    artifact,
+    channel: { $typeName: channel.$typeName, name, kind, detectorCeiling },
+    artifact: { $typeName: artifact.$typeName, uri, sizeBytes, sha256, mediaType },
     arrivedMs: cx.now,
-    originTraceparent: event.traceparent,
+    originTraceparent: traceparentIn(event.traceparent),
   })
-  const known = site.images.find((one) => imageName(one) === imageName(image))
+  const called = imageName(image)
+  const known = cx.task.sites.get(siteKey)?.images.find((one) => imageName(one) === called)
   if (known) {
     if (known.artifact?.sha256 === artifact.sha256) {
-      plate.duplicate += 1
+      plateStateOf(cx, key).duplicate += 1
       return
     }
     const message =
@@ -47,6 +55,9 @@ export function onImage(cx: Context, event: Extract<Event, { kind: 'image' }>): 
       'announce a new image under another acquisition'
     return refuse(cx, event, { entity: key, reason: 'IDENTITY_CONFLICT', message })
   }
+  const tooMany = shape ? undefined : tooManyEarly(cx.task, { key, siteKey, wellKey })
+  if (tooMany !== undefined) return refuseEarly(cx, event, { key, tooMany })
+  const site = cx.task.sites.open(siteKey)
   if (shape && site.expiredBy !== ClosedBy.UNSPECIFIED) {
     // Late: what was given up is awaited again, and makes the next revision.
     countMissing(cx, siteKey, -(shape.images.length - site.images.length))
@@ -59,6 +70,37 @@ export function onImage(cx: Context, event: Extract<Event, { kind: 'image' }>): 
   afterRun(cx, imagePlace(cx.task, siteKey, site, image))
 }
 
+/** What came before the plan and is more than any plan could name; undefined: the image may be among it. */
+function tooManyEarly(task: Task, { key, siteKey, wellKey }: Keys): string | undefined {
+  const { imagesPerSiteMax, sitesPerWellMax, membersMax } = PLAN_LIMITS
+  if ((task.sites.get(siteKey)?.images.length ?? 0) >= imagesPerSiteMax)
+    return `site ${siteKey} has ${imagesPerSiteMax} images already`
+  const well = task.wells.get(wellKey)
+  if (!task.sites.has(siteKey) && (well?.seen.length ?? 0) >= sitesPerWellMax)
+    return `well ${wellKey} has ${sitesPerWellMax} sites already`
+  const plate = task.plates.get(plateOf(key))
+  if (well || !plate || earlyWells(plate) < membersMax) return undefined
+  return `${plateOf(key)} has ${membersMax} wells already`
+}
+
+function refuseEarly(
+  cx: Context,
+  event: Extract<Event, { kind: 'image' }>,
+  { key, tooMany }: { key: string; tooMany: string },
+): void {
+  refuse(cx, event, {
+    entity: key,
+    reason: 'TOO_MANY_BEFORE_PLAN',
+    message: `${tooMany}, and no plan names any: that is the most that a plan can name`,
+    hint: `announce the plan of ${plateOf(key)} first, then the image again`,
+  })
+}
+
+/** Wells that came before the plan. */
+function earlyWells(plate: PlateState): number {
+  return Math.max(plate.earlyWells, plate.seen.length)
+}
+
 type Keys = { readonly key: string; readonly siteKey: string; readonly wellKey: string }
 
 function isPlanned(shape: Shape, { key, siteKey, wellKey }: Keys): boolean {
@@ -69,6 +111,7 @@ function isPlanned(shape: Shape, { key, siteKey, wellKey }: Keys): boolean {
 function arrived(cx: Context, keys: { siteKey: string; wellKey: string; plateKey: string }): void {
   const { siteKey, wellKey, plateKey } = keys
   const plate = plateStateOf(cx, plateKey)
+  const isNewWell = !cx.task.wells.has(wellKey)
   const well = cx.task.wells.open(wellKey)
   plate.arrived += 1
   well.arrived += 1
@@ -78,10 +121,11 @@ function arrived(cx: Context, keys: { siteKey: string; wellKey: string; plateKey
   cx.task.wells.touch(wellKey, well)
   const shape = cx.task.shape(plateKey)
   if (!shape) {
-    const name = belowPlate(wellKey)
     const { site = 0 } = parseEntity(siteKey)
-    if (!plate.seen.includes(name)) plate.seen.push(name)
+    if (isNewWell) plate.earlyWells = earlyWells(plate) + 1
     if (!well.seen.includes(site)) well.seen.push(site)
+    // It is found by its key.
+    needsVersion(cx.task, BOUNDED_VERSION)
     return
   }
   awaitAgain(cx, siteKey)

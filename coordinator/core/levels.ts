@@ -12,6 +12,7 @@ import {
   PlateEventSchema,
   Verdict,
 } from '#proto/wellspring/record/v1/output_pb.ts'
+import { failureOf } from './attempts.ts'
 import { worse } from './bands.ts'
 import type { Context, Group, Place } from './context.ts'
 import { groupOf, imageName, placeOf, plateStateOf } from './context.ts'
@@ -125,7 +126,7 @@ function isFailedByPoison(cx: Context, key: string): boolean {
     .some(
       (run) =>
         run.state === RunState.PARKED &&
-        run.failure?.class === ErrorClass.POISON &&
+        failureOf(run)?.class === ErrorClass.POISON &&
         strict.some((step) => step.index === run.step),
     )
 }
@@ -150,7 +151,7 @@ export function setMember(cx: Context, key: string, status: number): boolean {
   // A member that ended again (another revision) is news even if its status is the same.
   if (group.members[index] === status && !ended) return false
   // Copy on write: decoded bytes are views of the stored record.
-  const members = Uint8Array.from(standings(shape, parent, group))
+  const members = new Uint8Array(standings(shape, parent, group))
   members[index] = status
   group.members = members
   if (ended) group.changed = true
@@ -217,7 +218,7 @@ function giveUpMembers(
   const sites = (name: string): number =>
     isPlate ? shape.sites(name.split('/')[0] ?? '').length : 1
   const names = isPlate ? shape.members : shape.sites(wellOf(key)).map(String)
-  const members = Uint8Array.from(standings(shape, key, group))
+  const members = new Uint8Array(standings(shape, key, group))
   let images = 0
   for (const [index, name] of names.entries()) {
     if (members[index] !== Member.NONE) continue

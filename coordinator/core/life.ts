@@ -59,7 +59,7 @@ export function membersOf(task: Task, key: string): string[] {
         return sites.map((site) => `s${site}`)
       }
       case Level.PLATE:
-        return shape?.members ?? task.plates.get(key)?.seen ?? []
+        return shape?.members ?? task.wellsOf(key)
       case Level.IMAGE:
         return []
     }

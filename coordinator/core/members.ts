@@ -10,6 +10,7 @@ import type {
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
 import { HoleSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import { failureOf } from './attempts.ts'
 import { groupOf, imageName } from './context.ts'
 import { levelOf, plateOf, wellOf } from './ids.ts'
 import { membersOf } from './life.ts'
@@ -59,7 +60,22 @@ export function closeCount(task: Task, key: string): Counts {
     group && 'images' in group
       ? group.images.filter((one) => isImageDone(task, one)).length
       : count(group?.members ?? new Uint8Array(), Member.DONE)
-  return { expected: membersOf(task, key).length, done }
+  return { expected: expectedOf(task, key), done }
+}
+
+/** How many members the plan names; before the plan none is expected. */
+function expectedOf(task: Task, key: string): number {
+  const shape = task.shape(plateOf(key))
+  switch (levelOf(key)) {
+    case Level.SITE:
+      return shape?.images.length ?? 0
+    case Level.WELL:
+      return shape?.sites(wellOf(key)).length ?? 0
+    case Level.PLATE:
+      return shape?.members.length ?? 0
+    case Level.IMAGE:
+      return 0
+  }
 }
 
 /**
@@ -118,7 +134,7 @@ export function failedHole(task: Task, entity: string, runs: readonly StepRun[])
   const step = parked && task.pipeline.steps[parked.step]?.name
   return create(HoleSchema, {
     entity,
-    reason: parked?.failure?.reason ?? INPUT_MISSING,
+    reason: (parked && failureOf(parked)?.reason) ?? INPUT_MISSING,
     step: step ?? '',
   })
 }

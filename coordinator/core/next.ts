@@ -4,12 +4,14 @@ import { ErrorClass, ErrorClassSchema } from '#proto/wellspring/contract/v1/erro
 import { Level, LevelSchema } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { failureOf } from './attempts.ts'
 import { levelOf, parentOf, plateOf } from './ids.ts'
 import { dueOf } from './due.ts'
 import { membersOf } from './life.ts'
 import { standing } from './members.ts'
 import type { State } from './standing.ts'
 import { groupOf } from './context.ts'
+import { wayOut } from './stop.ts'
 import { runsOf, stateOf } from './standing.ts'
 import type { Task } from './state.ts'
 import { wordOf } from './word.ts'
@@ -34,6 +36,10 @@ export function nextOf(task: Task, key: string, state: State, nowMs: number): st
       return `nothing: given up as never arriving; if it comes after all, ${plateOf(key)} gets a new revision`
     case 'RETIRED':
       return `nothing: ${plateOf(key)} is retired; its results are there: npx wellspring results ${key}`
+    case 'STOPPED': {
+      const plate = plateOf(key)
+      return `nothing: ${plate} is stopped; ${wayOut(plate)} goes on with it`
+    }
     case 'CLOSED':
     case 'DONE':
       return 'nothing: done'
@@ -47,7 +53,8 @@ function runNext(task: Task, run: StepRun, nowMs: number): string[] {
     return [`attempt ${run.attempt} of ${step} is under way since ${clock(asked, nowMs)}`]
   }
   if (run.state !== RunState.BACKOFF) return []
-  const { failure, attempt } = run
+  const { attempt } = run
+  const failure = failureOf(run)
   const number = failure?.class === ErrorClass.OVERLOADED ? attempt : attempt + 1
   const why = failure ? ` after ${wordOf(ErrorClassSchema, failure.class)} ${failure.reason}` : ''
   return [`attempt ${number} of ${step} at ${clock(run.dueMs, nowMs)} (back-off${why})`]

@@ -3,6 +3,7 @@ import { fromBinary } from '@bufbuild/protobuf'
 import { groupOf } from './context.ts'
 import { levelOf } from './ids.ts'
 import { membersOf } from './life.ts'
+import { outputOf } from './payload.ts'
 import type { Step } from './pipeline.ts'
 import { runsOf } from './standing.ts'
 import type { Task } from './state.ts'
@@ -26,7 +27,9 @@ export function ownObjects(task: Task, key: string): number | undefined {
   for (const step of task.pipeline.at(levelOf(key)).filter(isCounting)) {
     const run = runsOf(task, key)?.find((one) => one.step === step.index && one.revision > 0)
     if (!run) continue
-    const { nucleiCount } = fromBinary(step.method.output, run.output) as { nucleiCount?: unknown }
+    const { nucleiCount } = fromBinary(step.method.output, outputOf(task, { key, run })) as {
+      nucleiCount?: unknown
+    }
     return typeof nucleiCount === 'number' ? nucleiCount : 0
   }
   return undefined

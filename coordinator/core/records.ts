@@ -17,23 +17,32 @@ import {
   StepResultSchema,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
+import { failureOf } from './attempts.ts'
 import type { Judgement } from './bands.ts'
 import type { Context, Place } from './context.ts'
 import type { Effect, Position } from './event.ts'
 import { hex, resultKey, traceId } from './ids.ts'
+import { firstOf, inputsOf } from './payload.ts'
 import type { Pipeline, Step } from './pipeline.ts'
+import { cutBytes } from './text.ts'
 
-/** Lists inside a record stop here, so that a record stays below 64 kB. */
-export const LIST_BYTES_MAX = 48_000
 /** Bytes of an input record kept in its dead letter. */
 const ORIGIN_BYTES_MAX = 32_768
+/** An entity key has 813 at most; what a command names may be none. */
+const ENTITY_BYTES_MAX = 1_024
 
 type Output = Extract<Effect, { kind: 'output' }>
 type About = { pipeline: Pipeline; place: Place; step: Step; run: StepRun; trace: number }
 
-export function resultRecord(cx: Context, about: About, supersedes: number): Output {
-  const { pipeline, place, step, run, trace } = about
-  const inputs = listed(run.inputs, (one) => one.length + 2)
+export function resultRecord(
+  cx: Context,
+  about: About & { readonly output: Uint8Array },
+  supersedes: number,
+): Output {
+  const { pipeline, place, step, run, trace, output } = about
+  const went = inputsOf(cx.task, { key: place.key, run })
+  // Up to journal version 3 the list was kept whole.
+  const inputs = firstOf(went, (one) => one.length + 4)
   const attempt = run.attempts.at(-1)
   // A literal: create() takes as long as all the rest.
   const result: StepResult = {
@@ -48,11 +57,11 @@ export function resultRecord(cx: Context, about: About, supersedes: number): Out
     effectKey: hex(run.effectKey),
     inputDigest: hex(run.inputDigest),
     inputs,
-    inputsLeftOut: run.inputs.length - inputs.length,
+    inputsLeftOut: run.inputsLeftOut + went.length - inputs.length,
     output: {
       $typeName: 'google.protobuf.Any',
       typeUrl: `type.googleapis.com/${step.method.output.typeName}`,
-      value: run.output,
+      value: output,
     },
     attempts: run.attempt,
     readyAt: timestampFromMs(run.readyMs),
@@ -97,7 +106,7 @@ export function qualityRecord(
 }
 
 export function closedRecord(closed: LevelClosed, holes: readonly Hole[]): Output {
-  const kept = listed(
+  const kept = firstOf(
     holes,
     (hole) => hole.entity.length + hole.reason.length + hole.step.length + 8,
   )
@@ -133,6 +142,7 @@ export function deadLetterRecord(
   cx: Context,
   { pipeline, place, step, run, trace }: About,
 ): Output {
+  const failure = failureOf(run)
   const letter = create(DeadLetterSchema, {
     entity: place.key,
     step: step.name,
@@ -142,7 +152,7 @@ export function deadLetterRecord(
     attempts: run.attempt,
     parkedAt: timestampFromMs(cx.now),
     traceId: traceId(cx.task.application, place.key, trace),
-    ...(run.failure ? { failure: run.failure } : {}),
+    ...(failure ? { failure } : {}),
   })
   return {
     kind: 'output',
@@ -155,6 +165,26 @@ export function deadLetterRecord(
   }
 }
 
+/** A plate that is stopped. */
+export function plateDeadLetter(cx: Context, plate: string, failure: StepFailure): Output {
+  const { label } = cx.task.pipeline
+  const letter = create(DeadLetterSchema, {
+    entity: plate,
+    pipeline: label,
+    failure,
+    parkedAt: timestampFromMs(cx.now),
+  })
+  return {
+    kind: 'output',
+    topic: 'dead-letters.v1',
+    key: `${plate}/stopped@${label}#${cx.now}`,
+    type: DeadLetterSchema.typeName,
+    value: toBinary(DeadLetterSchema, letter),
+    entity: plate,
+    trace: 1,
+  }
+}
+
 /** An input record that cannot be taken in, with its bytes, so that nothing is lost. */
 export function inputDeadLetter(
   cx: Context,
@@ -163,7 +193,7 @@ export function inputDeadLetter(
   failure: { entity: string; failure: StepFailure },
 ): Output {
   const letter = create(DeadLetterSchema, {
-    entity: failure.entity,
+    entity: cutBytes(failure.entity, ENTITY_BYTES_MAX),
     pipeline: cx.task.pipeline.label,
     failure: failure.failure,
     parkedAt: timestampFromMs(cx.now),
@@ -171,7 +201,7 @@ export function inputDeadLetter(
       topic: at.topic,
       partition: at.partition,
       offset: at.offset,
-      key: at.key.slice(0, 512),
+      key: cutBytes(at.key, 512),
     },
     originValue: bytes.subarray(0, ORIGIN_BYTES_MAX),
   })
@@ -184,16 +214,4 @@ export function inputDeadLetter(
     entity: failure.entity,
     trace: 1,
   }
-}
-
-/** The items from the front that fit in a record. */
-function listed<T>(items: readonly T[], bytesOf: (item: T) => number): T[] {
-  let bytes = 0
-  const kept: T[] = []
-  for (const item of items) {
-    bytes += bytesOf(item)
-    if (bytes > LIST_BYTES_MAX) break
-    kept.push(item)
-  }
-  return kept
 }

@@ -1,11 +1,10 @@
 // Input that cannot be taken in: set aside with its bytes, so that it never blocks what comes behind it.
-import { create } from '@bufbuild/protobuf'
 import { Code } from '#proto/google/rpc/code_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import type { Context } from './context.ts'
 import type { Position } from './event.ts'
 import { inputDeadLetter } from './records.ts'
+import { boundedFailure } from './text.ts'
 
 export type Refusal = {
   readonly entity: string
@@ -21,12 +20,13 @@ export function refuse(
   event: { at: Position; bytes: Uint8Array },
   why: Refusal,
 ): void {
-  const failure = create(StepFailureSchema, {
+  const failure = boundedFailure({
     class: ErrorClass.POISON,
     code: Code.INVALID_ARGUMENT,
     reason: why.reason,
-    message: why.message.slice(0, 1_024),
+    message: why.message,
     hint: why.hint ?? '',
+    replica: '',
   })
   cx.effects.push(inputDeadLetter(cx, event.at, event.bytes, { entity: why.entity, failure }))
 }

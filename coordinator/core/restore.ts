@@ -5,20 +5,35 @@ import type { Context, Place } from './context.ts'
 import { groupOf, imageName, placeOf } from './context.ts'
 import type { Effect } from './event.ts'
 import { restart } from './follow.ts'
+import { plateOf } from './ids.ts'
 import { arm } from './levels.ts'
 import { markPlates } from './losses.ts'
 import { goOn } from './runs.ts'
 import type { Task } from './state.ts'
-import { during } from './state.ts'
+import { during, isStopped } from './state.ts'
 
 /** What a task that was just restored has to take up again: calls, back-offs, deadlines. */
 export function restored(task: Task, now: number, dice: () => number): Effect[] {
   const cx: Context = { task, now, dice, effects: [] }
-  for (const key of task.sites.keys()) during(task, () => takeUpSite(cx, key))
-  for (const key of task.wells.keys()) during(task, () => takeUpGroup(cx, key))
-  for (const key of task.plates.keys()) during(task, () => takeUpPlate(cx, key))
+  const stopped = new Set([...task.plates.keys()].filter((key) => isStopped(task, key)))
+  const each = (keys: Iterable<string>, takeUpOne: (cx: Context, key: string) => void): void => {
+    for (const key of keys)
+      if (stopped.size === 0 || !stopped.has(plateOf(key))) during(task, () => takeUpOne(cx, key))
+  }
+  each(task.sites.keys(), takeUpSite)
+  each(task.wells.keys(), takeUpGroup)
+  each(task.plates.keys(), takeUpPlate)
   markPlates(cx)
   return cx.effects
+}
+
+/** The same of one plate, which was stopped. */
+export function resume(cx: Context, plate: string): void {
+  const { sites, wells } = cx.task
+  const isBelow = (key: string): boolean => key.startsWith(`${plate}/`)
+  for (const key of [...sites.keys()].filter(isBelow)) takeUpSite(cx, key)
+  for (const key of [...wells.keys()].filter(isBelow)) takeUpGroup(cx, key)
+  takeUpPlate(cx, plate)
 }
 
 function takeUpSite(cx: Context, key: string): void {

@@ -7,32 +7,39 @@ import { RetiredSchema, StepRunSchema } from '#proto/wellspring/journal/v1/state
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import type { Context } from './context.ts'
+import { imageName } from './context.ts'
 import type { Position } from './event.ts'
 import { plateOf, sha256, wellOf } from './ids.ts'
 import { objectsOf, ownObjects } from './objects.ts'
+import { forgetPayload } from './payload.ts'
 import { refuse } from './refuse.ts'
 import { sameBytes } from './runs.ts'
 import type { Task } from './state.ts'
-import { RETIRING_VERSION } from './state.ts'
+import { BOUNDED_VERSION, RETIRING_VERSION, changesOf, needsVersion } from './state.ts'
 
-/** Retires a plate that is at rest. */
+/** Retires a plate that is at rest, or given up as it is. */
 export function retire(cx: Context, key: string): void {
   const { task } = cx
   const plate = task.plates.get(key)
   const shape = task.shape(key)
-  if (!plate || !shape) return
+  if (!plate) return
   plate.retired = create(RetiredSchema, {
     atMs: cx.now,
     nextWell: 0,
-    planDigest: planDigest(shape.plan),
-    imagesExpected: shape.imagesExpected,
+    planDigest: shape ? planDigest(shape.plan) : new Uint8Array(),
+    imagesExpected: shape?.imagesExpected ?? 0,
     objects: ownObjects(task, key) ?? 0,
     countsMembers: ownObjects(task, key) === undefined,
   })
+  for (const run of plate.runs) forgetPayload(task, { key, run })
   plate.runs = plate.runs.map(({ step, state, generation, revision, endedMs, verdict }) =>
     create(StepRunSchema, { step, state, generation, revision, endedMs, verdict }),
   )
-  task.journalVersion = Math.max(task.journalVersion, RETIRING_VERSION)
+  delete plate.sweep
+  delete plate.adopting
+  plate.sweepsWaiting = []
+  plate.seen = []
+  needsVersion(task, RETIRING_VERSION)
   forget(cx, key)
 }
 
@@ -45,41 +52,56 @@ export function forget(cx: Context, key: string): void {
   const plate = task.plates.get(key)
   const retired = plate?.retired
   if (!plate || retired?.nextWell === undefined) return
-  const names = [...(task.shape(key)?.members ?? []), ...plate.seen]
-  for (let records = 0; records < task.bounds.recordsPerEvent; retired.nextWell += 1) {
-    const name = names[retired.nextWell]
+  const planned = task.shape(key)?.members ?? []
+  const spent = (): boolean => changesOf(task).records - before >= task.bounds.recordsPerEvent
+  const before = changesOf(task).records
+  while (!spent() && retired.nextWell !== undefined) {
+    // Behind the planned ones: wells that came before the plan, and that it does not name.
+    const name: string | undefined = planned[retired.nextWell] ?? task.wellsOf(key)[0]
     if (name === undefined) {
       plate.members = new Uint8Array()
-      plate.seen = []
       delete retired.nextWell
       task.dropPlan(key)
       break
     }
     const wellKey = `${key}/${name}`
-    if (retired.countsMembers) retired.objects += objectsOf(task, wellKey)
-    records += forgetWell(task, wellKey)
+    if (retired.countsMembers && !retired.nextIsCounted) retired.objects += objectsOf(task, wellKey)
+    retired.nextIsCounted = !forgetWell(task, wellKey, spent)
+    if (!retired.nextIsCounted) retired.nextWell += 1
+    else needsVersion(task, BOUNDED_VERSION)
   }
   task.plates.touch(key, plate)
   if (retired.nextWell !== undefined)
     cx.effects.push({ kind: 'timer', entity: key, atMs: cx.now, completeness: false })
 }
 
-/** Returns how many records that takes. */
-function forgetWell(task: Task, wellKey: string): number {
+/** False: it has more sites than may be forgotten now. */
+function forgetWell(task: Task, wellKey: string, spent: () => boolean): boolean {
   const name = wellOf(wellKey)
   const well = task.wells.get(wellKey)
   const planned = task.shape(plateOf(wellKey))?.sites(name) ?? []
-  let records = 0
   // Sites that came before the plan, and that it does not name.
   for (const site of new Set([...planned, ...(well?.seen ?? [])])) {
     const siteKey = `${wellKey}/s${site}`
     if (!task.sites.has(siteKey)) continue
-    task.sites.drop(siteKey)
-    records += 1
+    if (spent()) return false
+    forgetSite(task, siteKey)
   }
-  if (!well) return records
+  if (!well) return true
+  for (const run of well.runs) forgetPayload(task, { key: wellKey, run })
   task.wells.drop(wellKey)
-  return records + 1
+  return true
+}
+
+function forgetSite(task: Task, siteKey: string): void {
+  if (task.payloads.size() > 0) {
+    const site = task.sites.get(siteKey)
+    for (const run of site?.runs ?? []) forgetPayload(task, { key: siteKey, run })
+    for (const image of site?.images ?? [])
+      for (const run of image.runs)
+        forgetPayload(task, { key: `${siteKey}/${imageName(image)}`, run })
+  }
+  task.sites.drop(siteKey)
 }
 
 /** Whether a plan is the one that a retired plate had. */

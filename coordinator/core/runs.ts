@@ -4,10 +4,12 @@ import { Code } from '#proto/google/rpc/code_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { Purity } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { AttemptSchema, RunState, StepRunSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { RunState, StepRunSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
+import { attemptFailed, beginAttempt, endAttempt, failureOf, forgetAttempts } from './attempts.ts'
+import { givenUp, succeeded } from './attempts.ts'
 import { isJudged, judge } from './bands.ts'
 import type { BoundRequest } from './bind.ts'
 import { bindRequest, channelKindOf } from './bind.ts'
@@ -15,16 +17,15 @@ import type { Context, Place } from './context.ts'
 import { plateStateOf } from './context.ts'
 import type { Outcome } from './event.ts'
 import { effectKey, hex } from './ids.ts'
+import { forgetInputs, keepInputs, keepOutput } from './payload.ts'
 import type { Step } from './pipeline.ts'
 import { deadLetterRecord, qualityRecord, resultRecord } from './records.ts'
 import { backoffMs } from './retry.ts'
+import { BOUNDED_VERSION, needsVersion } from './state.ts'
 import { traceNumber } from './timeline.ts'
 
 /** Largest response that fits into a result and into state. */
 export const OUTPUT_BYTES_MAX = 49_152
-
-/** Attempts kept per run, the last ones. */
-const ATTEMPTS_KEPT_MAX = 32
 
 export function isActive(run: StepRun): boolean {
   return run.state === RunState.RUNNING || run.state === RunState.BACKOFF
@@ -94,8 +95,7 @@ function start(cx: Context, place: Place, step: Step): void {
   run.attempt = 1
   run.readyMs = cx.now
   run.endedMs = 0
-  run.attempts = []
-  delete run.failure
+  forgetAttempts(run)
   ask(cx, { place, step, run, now, attachOnly: false })
 }
 
@@ -105,13 +105,9 @@ function ask(cx: Context, { place, step, run, now, attachOnly }: Ask): void {
   const { request } = now
   run.effectKey = now.key
   run.inputDigest = request.digest
-  run.inputs = [...request.inputs]
-  // An attempt that ended is told as it was, even if it is made again under its number (OVERLOADED).
-  const last = run.attempts.at(-1)
-  if (!last || last.number !== run.attempt || last.endedMs > 0) {
-    run.attempts.push(create(AttemptSchema, { number: run.attempt, askedMs: cx.now }))
-    if (run.attempts.length > ATTEMPTS_KEPT_MAX) run.attempts.shift()
-  }
+  keepInputs(cx.task, { key: place.key, run }, request.inputs)
+  beginAttempt(run, cx.now)
+  noteLayout(cx, run)
   const { policy } = step
   const totalLeftMs = run.readyMs + policy.totalTimeoutMs - cx.now
   cx.effects.push({
@@ -150,7 +146,7 @@ export function goOn(cx: Context, place: Place, step: Step): boolean {
   }
   run.state = RunState.RUNNING
   const attachOnly = takenOver && step.policy.purity === Purity.NOT_IDEMPOTENT
-  if (!takenOver && run.failure?.class !== ErrorClass.OVERLOADED) run.attempt += 1
+  if (!takenOver && failureOf(run)?.class !== ErrorClass.OVERLOADED) run.attempt += 1
   ask(cx, { place, step, run, now, attachOnly })
   return true
 }
@@ -158,24 +154,24 @@ export function goOn(cx: Context, place: Place, step: Step): boolean {
 /** Takes the outcome of the attempt under way in: done, tried again later, or parked. */
 export function settleRun(cx: Context, place: Place, step: Step, outcome: Outcome): void {
   const run = runOf(place, step)
-  const attempt = run.attempts.at(-1)
-  if (attempt) {
-    attempt.startedMs = outcome.timing.startedMs
-    attempt.endedMs = outcome.timing.endedMs
-    attempt.replica = outcome.timing.replica
-  }
+  endAttempt(run, outcome.timing)
   place.touch()
   if (outcome.kind === 'done') {
     if (outcome.output.length <= OUTPUT_BYTES_MAX) return done(cx, place, step, outcome.output)
     return park(cx, place, step, tooLarge(step, outcome.output.length))
   }
-  run.failure = create(StepFailureSchema, outcome.failure)
-  if (attempt) attempt.failure = run.failure
+  const failure = attemptFailed(run, outcome.failure)
+  noteLayout(cx, run)
   const due = dueAfter(cx, run, step, outcome)
-  if (due === undefined) return park(cx, place, step, run.failure)
+  if (due === undefined) return park(cx, place, step, failure)
   run.state = RunState.BACKOFF
   run.dueMs = due
   cx.effects.push({ kind: 'timer', entity: place.key, atMs: due, completeness: false })
+}
+
+/** What is known of its attempts is kept as only this version does. */
+function noteLayout(cx: Context, run: StepRun): void {
+  if (run.failures.length > 0) needsVersion(cx.task, BOUNDED_VERSION)
 }
 
 function tooLarge(step: Step, bytes: number): StepFailure {
@@ -221,32 +217,33 @@ function done(cx: Context, place: Place, step: Step, output: Uint8Array): void {
   const before = run.revision
   run.state = RunState.DONE
   run.revision += 1
-  run.output = output
+  keepOutput(cx.task, { key: place.key, run }, output)
   run.outputEffectKey = run.effectKey
   run.endedMs = cx.now
-  delete run.failure
+  succeeded(run)
   const { bands } = cx.task.pipeline
   const judged = isJudged(bands, step.name)
     ? judge(bands, step.name, fromBinary(step.method.output, output), channelKindOf(cx.task, place))
     : undefined
   run.verdict = judged?.verdict ?? Verdict.UNSPECIFIED
   const about = { pipeline: cx.task.pipeline, place, step, run, trace: traceNumber(place) }
-  cx.effects.push(resultRecord(cx, about, before))
+  cx.effects.push(resultRecord(cx, { ...about, output }, before))
   if (judged) {
     cx.effects.push(qualityRecord(about, judged))
     const plate = plateStateOf(cx, place.key)
     if (plate.firstVerdictMs === 0) plate.firstVerdictMs = cx.now
   }
-  run.inputs = []
+  forgetInputs(cx.task, { key: place.key, run })
 }
 
 /** Sets a run aside, with a dead letter that has all that is needed to try again. */
 export function park(cx: Context, place: Place, step: Step, failure: StepFailure): void {
   const run = runOf(place, step)
   run.state = RunState.PARKED
-  run.failure = failure
+  givenUp(run, failure)
+  noteLayout(cx, run)
   run.endedMs = cx.now
-  run.inputs = []
+  forgetInputs(cx.task, { key: place.key, run })
   place.touch()
   plateStateOf(cx, place.key).parked += 1
   cx.effects.push(

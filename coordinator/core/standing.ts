@@ -10,7 +10,7 @@ import { levelOf, parentOf, plateOf } from './ids.ts'
 import { imageOf, membersOf } from './life.ts'
 import { NEVER_ARRIVED, failedHole, standing } from './members.ts'
 import type { Task } from './state.ts'
-import { Member, isRetired, memberIndexOf } from './state.ts'
+import { Member, isRetired, isStopped, memberIndexOf } from './state.ts'
 
 export type State =
   | 'WAITING'
@@ -22,13 +22,22 @@ export type State =
   | 'OPEN'
   | 'HOLE'
   | 'RETIRED'
+  | 'STOPPED'
 
 /**
  * State of an entity. An image that has not come, or whose next step waits: WAITING. A group: OPEN until it closes, then
  * as its runs are; CLOSED if it has none or they are skipped. HOLE: given up as never arriving. RETIRED: its plate is.
+ * STOPPED: its plate is, and it is not at an end.
  */
 export function stateOf(task: Task, key: string): State {
   if (isRetired(task, key)) return 'RETIRED'
+  const state = ownStateOf(task, key)
+  const isOpen = ['WAITING', 'RUNNING', 'BACKOFF', 'OPEN'].includes(state)
+  const isOfPlate = levelOf(key) === Level.PLATE
+  return isStopped(task, key) && (isOpen || isOfPlate) ? 'STOPPED' : state
+}
+
+function ownStateOf(task: Task, key: string): State {
   const runs = runsOf(task, key)
   if (!runs) return isGivenUp(task, key) ? 'HOLE' : 'WAITING'
   const isIn = (state: RunState): boolean => runs.some((run) => run.state === state)

@@ -1,160 +1,24 @@
-// What a task knows. Entities are kept as the bytes that state.v1 holds, with the busy ones decoded: a million
-// images fit, and what a flush writes is what a restore reads.
-import './lent-buffer.ts'
-import { create, toBinary } from '@bufbuild/protobuf'
-import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
-import type { AcceptedLoss, PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
+// What a task knows.
+import type { AcceptedLoss } from '#proto/wellspring/journal/v1/state_pb.ts'
 import {
   PlateStateSchema,
+  RunPayloadSchema,
   SiteStateSchema,
   WellStateSchema,
 } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
+import { planCut, siteCut } from './cut.ts'
+import type { Change, Changed, Entities } from './entities.ts'
+import { entities } from './entities.ts'
 import { belowPlate, levelOf, plateOf } from './ids.ts'
-import { packedBytes } from './packed.ts'
 import type { Pipeline } from './pipeline.ts'
-import { readEntity } from './unreadable.ts'
 
 /** Where a member of a group stands; one byte each in PlateState.members and WellState.members. */
 export const Member = { NONE: 0, OPEN: 1, DONE: 2, MISSING: 3, FAILED: 4 } as const
 
 export const PLAN_SUFFIX = '#plan'
-
-/**
- * Decoded entities kept per map besides those that wait for a flush; the rest is bytes. Those of 128 sites are enough
- * for what is in work at a time; with 1,024 the collector spent more on objects that nobody asked for again than a second decoding costs.
- */
-const DECODED_ENTITIES_MAX = 128
-
-export type Change = [key: string, bytes: Uint8Array | null]
-export type Changed = { readonly records: number; readonly bytes: number }
-
-/** What an entity is taken to have that has no bytes yet. */
-const NEW_ENTITY_BYTES = 400
-
-export type Entities<D extends DescMessage> = {
-  get(key: string): MessageShape<D> | undefined
-  /** get, or a new one that is dirty from the start. */
-  open(key: string): MessageShape<D>
-  /** The entity was changed and goes out with the next flush. */
-  touch(key: string, entity: MessageShape<D>): void
-  /** Forgets the entity, with the next flush also on state.v1. */
-  drop(key: string): void
-  has(key: string): boolean
-  keys(): Iterable<string>
-  size(): number
-  /** Until release no decoded entity is let go: who holds one in an event must hold the one that the next get returns. */
-  hold(): void
-  release(): void
-  /** How many entities the next take returns, and about how many bytes: as they were before they changed. */
-  changed(): Changed
-  /** Bytes of everything that changed since the last take; null: forgotten. */
-  take(): Change[]
-  load(key: string, bytes: Uint8Array | null): void
-  /** Bytes of every entity, in order of key. */
-  all(): [key: string, bytes: Uint8Array][]
-}
-
-export function entities<D extends DescMessage>(schema: D, decodedMax: number): Entities<D> {
-  const stored = packedBytes()
-  /** Decoded and the same as stored, oldest first. */
-  const clean = new Map<string, MessageShape<D>>()
-  /** Decoded, without bytes until the next take. */
-  const dirty = new Map<string, MessageShape<D>>()
-  const gone = new Set<string>()
-  let dirtyBytes = 0
-  let isHeld = false
-
-  function evict(): void {
-    if (isHeld || clean.size <= decodedMax) return
-    for (const oldest of clean.keys()) {
-      clean.delete(oldest)
-      if (clean.size <= decodedMax) return
-    }
-  }
-
-  function get(key: string): MessageShape<D> | undefined {
-    const found = dirty.get(key) ?? clean.get(key)
-    if (found !== undefined) return found
-    const bytes = stored.get(key)
-    if (bytes === undefined) return undefined
-    const entity = readEntity(schema, key, bytes)
-    clean.set(key, entity)
-    evict()
-    return entity
-  }
-
-  function touch(key: string, entity: MessageShape<D>): void {
-    const known = dirty.get(key)
-    if (known === entity) return
-    dirty.set(key, entity)
-    if (known !== undefined) return
-    dirtyBytes += key.length + (stored.get(key)?.byteLength ?? NEW_ENTITY_BYTES)
-    clean.delete(key)
-    gone.delete(key)
-  }
-
-  return {
-    get,
-    touch,
-    open(key) {
-      const found = get(key)
-      if (found !== undefined) return found
-      const entity = create(schema)
-      touch(key, entity)
-      return entity
-    },
-    drop(key) {
-      stored.delete(key)
-      clean.delete(key)
-      dirty.delete(key)
-      gone.add(key)
-    },
-    has: (key) => stored.has(key) || dirty.has(key),
-    *keys() {
-      yield* stored.keys()
-      for (const key of dirty.keys()) if (!stored.has(key)) yield key
-    },
-    size: () => stored.size(),
-    hold() {
-      isHeld = true
-    },
-    release() {
-      isHeld = false
-      evict()
-    },
-    changed: () => ({ records: dirty.size + gone.size, bytes: dirtyBytes }),
-    take() {
-      const out: Change[] = [...gone].map((key) => [key, null])
-      for (const [key, entity] of dirty) {
-        const bytes = compact(toBinary(schema, entity))
-        stored.set(key, bytes)
-        clean.set(key, entity)
-        out.push([key, bytes])
-      }
-      dirty.clear()
-      gone.clear()
-      dirtyBytes = 0
-      evict()
-      return out
-    },
-    load(key, bytes) {
-      clean.delete(key)
-      if (bytes === null) stored.delete(key)
-      else stored.copy(key, bytes)
-    },
-    all: () => [...stored.entries()].sort(([a], [b]) => (a < b ? -1 : 1)),
-  }
-}
-
-/** An own buffer of the exact length: a slice would keep its whole arena alive. */
-function compact(bytes: Uint8Array): Uint8Array {
-  return bytes.byteLength === bytes.buffer.byteLength
-    ? bytes
-    : Uint8Array.prototype.slice.call(bytes)
-}
 
 /** The plan's layout, indexed. */
 export type Shape = {
@@ -204,7 +68,7 @@ export type Bounds = {
   readonly retireAfterMs: number
   /** Wells and sites that one event forgets, or takes up under a plan that came late, give or take a well. */
   readonly recordsPerEvent: number
-  /** Decoded entities that are kept, per kind; DECODED_ENTITIES_MAX unless told. */
+  /** Decoded entities that are kept, per kind; 128 unless told. */
   readonly decodedEntitiesMax?: number
 }
 
@@ -221,24 +85,38 @@ export type Task = {
   readonly plans: Entities<typeof PlatePlanSchema>
   readonly wells: Entities<typeof WellStateSchema>
   readonly sites: Entities<typeof SiteStateSchema>
+  /** What is large of step runs (payload.ts). */
+  readonly payloads: Entities<typeof RunPayloadSchema>
   /** Layout of a plate acquisition; undefined before its plan arrives. */
   shape(plate: string): Shape | undefined
   dropPlan(plate: string): void
+  /** Wells of a plate that have state, as <well>/t<time point>, in order of name: asked where there is no plan. */
+  wellsOf(plate: string): readonly string[]
 }
 
 const NEVER: Bounds = { retireAfterMs: Infinity, recordsPerEvent: 100 }
 
 /** Plates are retired from this journal version on. */
 export const RETIRING_VERSION = 2
-/** From this one on, a plan that came late takes its wells up over several flushes. */
-export const ADOPTING_VERSION = 3
+/**
+ * From this one on, what an entity holds is bounded: attempts share their words, and what is large
+ * goes on elsewhere. Version 3 listed wells that came before their plan by name.
+ */
+export const BOUNDED_VERSION = 4
+
+/** State holds what only readers of this version understand. */
+export function needsVersion(task: Task, version: number): void {
+  task.journalVersion = Math.max(task.journalVersion, version)
+}
 /** Input that a person let go is remembered from this one on. */
 export const LOSSES_VERSION = 4
 
 export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVER): Task {
-  const { decodedEntitiesMax = DECODED_ENTITIES_MAX } = bounds
-  const plans = entities(PlatePlanSchema, decodedEntitiesMax)
+  const decodedMax = bounds.decodedEntitiesMax
+  const plans = entities({ schema: PlatePlanSchema, suffix: PLAN_SUFFIX, cut: planCut, decodedMax })
+  const wells = entities({ schema: WellStateSchema, decodedMax })
   const shapes = new Map<string, Shape>()
+  let found = { plate: '', version: -1, names: [] as readonly string[] }
   return {
     application,
     pipeline,
@@ -246,9 +124,10 @@ export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVE
     journalVersion: 1,
     losses: [],
     plans,
-    plates: entities(PlateStateSchema, decodedEntitiesMax),
-    wells: entities(WellStateSchema, decodedEntitiesMax),
-    sites: entities(SiteStateSchema, decodedEntitiesMax),
+    plates: entities({ schema: PlateStateSchema, decodedMax }),
+    wells,
+    sites: entities({ schema: SiteStateSchema, cut: siteCut, decodedMax }),
+    payloads: entities({ schema: RunPayloadSchema, decodedMax }),
     shape(plate) {
       const known = shapes.get(plate)
       if (known) return known
@@ -262,12 +141,24 @@ export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVE
       plans.drop(plate)
       shapes.delete(plate)
     },
+    wellsOf(plate) {
+      const version = wells.version()
+      if (found.plate === plate && found.version === version) return found.names
+      const names = [...wells.keys()].filter((key) => key.startsWith(`${plate}/`)).toSorted()
+      found = { plate, version, names: names.map((key) => key.slice(plate.length + 1)) }
+      return found.names
+    },
   }
 }
 
+/** All that a task holds, in one order. */
+function mapsOf({ plans, plates, wells, sites, payloads }: Task) {
+  return [plans, plates, wells, sites, payloads]
+}
+
 /** Runs one event: an entity that it got stays the same object until it is over. */
-export function during<T>({ plans, plates, wells, sites }: Task, event: () => T): T {
-  const maps = [plans, plates, wells, sites]
+export function during<T>(task: Task, event: () => T): T {
+  const maps = mapsOf(task)
   for (const map of maps) map.hold()
   try {
     return event()
@@ -278,7 +169,7 @@ export function during<T>({ plans, plates, wells, sites }: Task, event: () => T)
 
 /** Puts one record of state.v1 back. Keys that begin with # are the journal's own. */
 export function loadState(task: Task, key: string, bytes: Uint8Array | null): void {
-  if (key.endsWith(PLAN_SUFFIX)) return task.plans.load(key.slice(0, -PLAN_SUFFIX.length), bytes)
+  if (key.includes('#')) return loadBeside(task, key, bytes)
   switch (levelOf(key)) {
     case Level.PLATE:
       return task.plates.load(key, bytes)
@@ -291,10 +182,29 @@ export function loadState(task: Task, key: string, bytes: Uint8Array | null): vo
   }
 }
 
+/** A record that is no entity's own: a plan, or what goes on beside it. */
+function loadBeside(task: Task, key: string, bytes: Uint8Array | null): void {
+  const name = entityOf(key)
+  const kind = key.slice(name.length)
+  const level = levelOf(name)
+  if (kind === PLAN_SUFFIX) return task.plans.load(name, bytes)
+  if (kind.startsWith('#run.')) return task.payloads.load(key, bytes)
+  if (level === Level.PLATE && kind.startsWith(PLAN_SUFFIX + planCut.infix))
+    return task.plans.loadPart(key, bytes)
+  if (level === Level.SITE && kind.startsWith(siteCut.infix)) return task.sites.loadPart(key, bytes)
+  throw new Error(`state.v1 holds "${key}", which is no record that this version knows`)
+}
+
+/** The entity that a key of state.v1 belongs to. */
+export function entityOf(key: string): string {
+  const at = key.indexOf('#')
+  return at < 0 ? key : key.slice(0, at)
+}
+
 /** What the next take returns, about. */
 export function changesOf(task: Task | undefined): Changed {
   let [records, bytes] = [0, 0]
-  for (const map of task ? [task.plans, task.plates, task.wells, task.sites] : []) {
+  for (const map of task ? mapsOf(task) : []) {
     const changed = map.changed()
     records += changed.records
     bytes += changed.bytes
@@ -302,10 +212,16 @@ export function changesOf(task: Task | undefined): Changed {
   return { records, bytes }
 }
 
-/** Everything that changed since the last take, as keys and bytes of state.v1. */
+/** Everything that changed since the last take, as keys and bytes of state.v1; then journalVersion is that of them. */
 export function takeChanges(task: Task): Change[] {
-  const plans = task.plans.take().map(([key, bytes]): Change => [key + PLAN_SUFFIX, bytes])
-  return [...plans, ...task.plates.take(), ...task.wells.take(), ...task.sites.take()]
+  const changes = mapsOf(task).flatMap((map) => map.take())
+  if (mapsOf(task).some((map) => map.hasParts())) needsVersion(task, BOUNDED_VERSION)
+  return changes
+}
+
+/** Every record of state.v1, map by map, each in order of key. */
+export function allRecords(task: Task): [key: string, bytes: Uint8Array][] {
+  return mapsOf(task).flatMap((map) => map.all())
 }
 
 /** Whether the plate that an entity is or belongs to is retired: only its summary is known any more. */
@@ -313,9 +229,9 @@ export function isRetired(task: Task, key: string): boolean {
   return task.plates.get(plateOf(key))?.retired !== undefined
 }
 
-/** Wells of a plate that have state, as <well>/t<time point>. */
-export function wellsWithState(task: Task, plate: string, state: PlateState): readonly string[] {
-  const shape = task.shape(plate)
-  if (!shape) return state.seen
-  return shape.members.filter((member) => task.wells.has(`${plate}/${member}`))
+/** Whether the plate that an entity is or belongs to is stopped: nothing is done for it. */
+export function isStopped(task: Task, key: string): boolean {
+  const plate = task.plates.get(plateOf(key))
+  // Given up, it is forgotten as every other that is retired.
+  return plate?.stopped !== undefined && plate.retired === undefined
 }

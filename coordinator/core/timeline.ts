@@ -91,7 +91,8 @@ export function runTime(run: StepRun, nowMs: number): RunTime {
     const startMs = attempt.startedMs || (running ? attempt.askedMs : endMs)
     const first = index === 0 && attempt.number <= 1
     add(first ? 'queue' : 'backoff', Math.min(attempt.askedMs, endMs), attempt)
-    add('queue', Math.min(startMs, endMs), attempt)
+    // Put off again and again: most of that time went between the askings.
+    add(attempt.times > 1 ? 'backoff' : 'queue', Math.min(startMs, endMs), attempt)
     add('work', endMs, attempt)
   }
   switch (run.state) {

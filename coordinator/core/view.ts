@@ -14,18 +14,25 @@ import {
   RunViewSchema,
   WellViewSchema,
 } from '#proto/wellspring/control/v1/control_pb.ts'
-import type { Attempt, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { Attempt, StepRun, Stopped } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { RunState, RunStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
-import { EntityStatusSchema, Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
+import type { EntityStatus, PlateStopped } from '#proto/wellspring/record/v1/output_pb.ts'
+import {
+  EntityStatusSchema,
+  PlateStoppedSchema,
+  Verdict,
+} from '#proto/wellspring/record/v1/output_pb.ts'
+import { attemptFailure, failureOf } from './attempts.ts'
 import { worse } from './bands.ts'
 import { hex, plateOf, wellOf } from './ids.ts'
 import { membersOf } from './life.ts'
 import { groupOf } from './context.ts'
 import { objectsOf } from './objects.ts'
+import { outputOf } from './payload.ts'
 import { knownHoles, runsOf } from './standing.ts'
 import type { Task } from './state.ts'
 import { isRetired } from './state.ts'
+import { wayOut } from './stop.ts'
 import { wordOf } from './word.ts'
 
 /** Holes listed in a plate's view. */
@@ -54,7 +61,13 @@ export function plateStatus(task: Task, key: string, nowMs: number): EntityStatu
         acceptedBy: plate.inputLoss.acceptedBy,
       },
     }),
+    ...(plate?.stopped && { stopped: stoppedView(plate.stopped, key) }),
   })
+}
+
+function stoppedView({ reason, message, atMs }: Stopped, key: string): PlateStopped {
+  const told = `${message}; ${wayOut(key)}`
+  return create(PlateStoppedSchema, { reason, message: told, at: timestampFromMs(atMs) })
 }
 
 /** Where a well at a time point stands. A well without state is all zeros, but for what is expected of it. */
@@ -146,29 +159,35 @@ export function runViews(task: Task, key: string, nowMs: number): RunView[] {
 function runView(task: Task, key: string, run: StepRun, nowMs: number): RunView {
   const step = task.pipeline.steps[run.step]
   const isWaiting = run.state === RunState.UNSPECIFIED
+  const failure = failureOf(run)
   return create(RunViewSchema, {
     entity: key,
     step: step?.name ?? '',
     state: isWaiting ? 'WAITING' : wordOf(RunStateSchema, run.state),
     revision: run.revision,
     generation: run.generation,
-    attempts: run.attempts.map((attempt) => attemptView(attempt, nowMs)),
+    attempts: run.attempts.map((attempt) => attemptView(run, attempt, nowMs)),
+    attemptsLeftOut: run.attemptsLeftOut,
     verdict: run.verdict,
     effectKey: hex(run.effectKey),
-    ...(run.failure && { failure: run.failure }),
+    ...(failure && { failure }),
     ...(run.state === RunState.BACKOFF && {
       // A service may wish for a fraction of a millisecond.
       dueAt: timestampFromMs(Math.ceil(run.dueMs)),
     }),
     ...(step &&
       run.revision > 0 && {
-        output: anyPack(step.method.output, fromBinary(step.method.output, run.output)),
+        output: anyPack(
+          step.method.output,
+          fromBinary(step.method.output, outputOf(task, { key, run })),
+        ),
       }),
   })
 }
 
-function attemptView(attempt: Attempt, nowMs: number): AttemptView {
-  const { number, askedMs, startedMs, endedMs, failure, replica } = attempt
+function attemptView(run: StepRun, attempt: Attempt, nowMs: number): AttemptView {
+  const { number, askedMs, startedMs, endedMs, replica, times } = attempt
+  const failure = attemptFailure(run, attempt)
   const isRunning = endedMs === 0
   const endMs = isRunning ? Math.max(nowMs, askedMs) : endedMs
   // As in timeline.ts: without a start, an ended attempt only queued, and a running one is taken to work.
@@ -176,9 +195,12 @@ function attemptView(attempt: Attempt, nowMs: number): AttemptView {
   return create(AttemptViewSchema, {
     number,
     askedAt: timestampFromMs(askedMs),
-    queueMs: Math.max(0, startMs - askedMs),
+    // From the first time on that it was put off, it waited for more than a free slot.
+    queueMs: times > 1 ? 0 : Math.max(0, startMs - askedMs),
     workMs: Math.max(0, endMs - startMs),
     replica,
+    times,
+    ...(!isRunning && { endedAt: timestampFromMs(endedMs) }),
     ...(failure && { failure }),
   })
 }

@@ -7,7 +7,7 @@ import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/stat
 import type { Call, Effect } from '../core/event.ts'
 import { sha256, taskOf } from '../core/ids.ts'
 import type { Task } from '../core/state.ts'
-import { changesOf, takeChanges } from '../core/state.ts'
+import { allRecords, changesOf, takeChanges } from '../core/state.ts'
 import type { Limits } from './limits.ts'
 import type { Said } from './caution.ts'
 import type { InputTopic, NewRecord, OutputTopic, WriterId } from './port.ts'
@@ -126,10 +126,9 @@ export function outputsDigest(outputs: readonly NewRecord[]): Uint8Array {
   return sha256(Buffer.concat(parts)).subarray(0, 16)
 }
 
-/** SHA-256 over every entity in order of key, first 16 bytes. */
+/** SHA-256 over every record of state, first 16 bytes. */
 export function stateDigest(state: Task): Uint8Array {
   const digest = createHash('sha256')
-  for (const map of [state.plans, state.plates, state.wells, state.sites])
-    for (const [key, bytes] of map.all()) digest.update(key).update('\n').update(bytes)
+  for (const [key, bytes] of allRecords(state)) digest.update(key).update('\n').update(bytes)
   return digest.digest().subarray(0, 16)
 }

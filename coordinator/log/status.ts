@@ -4,7 +4,7 @@ import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { EntityStatusSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { levelOf } from '../core/ids.ts'
 import type { Task } from '../core/state.ts'
-import { PLAN_SUFFIX, isRetired } from '../core/state.ts'
+import { isRetired } from '../core/state.ts'
 import { plateStatus, wellStatus } from '../core/view.ts'
 import type { Batch } from './batch.ts'
 import { addRecord } from './batch.ts'
@@ -54,7 +54,7 @@ export function statusBoard(clock: Clock, limits: Limits, wake: () => void): Sta
     },
     changed(records) {
       for (const { topic, key } of records) {
-        if (topic !== 'state.v1' || key.startsWith('#') || key.endsWith(PLAN_SUFFIX)) continue
+        if (topic !== 'state.v1' || key.includes('#')) continue
         if (levelOf(key) === Level.SITE) continue
         dirty.add(key)
       }

@@ -3,6 +3,8 @@ import type { Span_Link, Status } from '#proto/opentelemetry/proto/trace/v1/trac
 import { Span_SpanKind as Kind } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import type { Attempt, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { RunState, RunStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
+import { attemptFailure, failureOf } from '../core/attempts.ts'
 import type { Interval, RunTime } from '../core/timeline.ts'
 import { wordOf } from '../core/word.ts'
 import type { attributes } from './build.ts'
@@ -37,7 +39,7 @@ export function runParts({ time, step, method, attemptsMax }: RunPlace): Part[] 
   const labels = labelsOf(ended, run.generation)
   const base = { 'wellspring.step': step, 'wellspring.generation': run.generation }
   const parent = `step ${step} g${run.generation}`
-  const summarised = beyond(ended.length, attemptsMax)
+  const summarised = run.attemptsLeftOut + (beyond(ended.length, attemptsMax) ?? 0) || undefined
   const parts: Part[] = [
     { ...stepPart(time, step), attributes: stepAttributes(run, base, summarised) },
   ]
@@ -70,7 +72,7 @@ function stepPart({ run, fromMs, toMs }: RunTime, step: string): Omit<Part, 'att
     fromMs,
     toMs,
     parent: 'root',
-    status: run.state === RunState.PARKED ? failedStatus(run.failure) : undefined,
+    status: run.state === RunState.PARKED ? failedStatus(failureOf(run)) : undefined,
   }
 }
 
@@ -81,7 +83,7 @@ function stepAttributes(run: StepRun, base: Part['attributes'], summarised: numb
     'wellspring.outcome': wordOf(RunStateSchema, run.state),
     'wellspring.attempts': run.attempt,
     'wellspring.attempts.summarised': summarised,
-    ...(run.state === RunState.PARKED && failureAttributes(run)),
+    ...(run.state === RunState.PARKED && failureAttributes(failureOf(run))),
   }
 }
 
@@ -90,6 +92,7 @@ function attemptPart(
   attempt: Attempt,
   base: Part['attributes'],
 ): Omit<Part, 'name' | 'part'> {
+  const failure = attemptFailure(time.run, attempt)
   const work = time.intervals.find((item) => item.kind === 'work' && item.attempt === attempt)
   const endMs = Math.max(time.fromMs, Math.min(attempt.endedMs, time.toMs))
   return {
@@ -101,9 +104,10 @@ function attemptPart(
       'wellspring.attempt': attempt.number,
       'wellspring.replica': attempt.replica,
       'rpc.system.name': 'grpc',
-      ...(attempt.failure && failureAttributes(attempt)),
+      'wellspring.attempt.times': attempt.times || undefined,
+      ...failureAttributes(failure),
     },
-    status: attempt.failure && failedStatus(attempt.failure),
+    status: failure && failedStatus(failure),
   }
 }
 
@@ -121,7 +125,7 @@ function labelsOf(attempts: readonly Attempt[], generation: number): Map<Attempt
   return labels
 }
 
-function failureAttributes({ failure }: Pick<Attempt, 'failure'>): Part['attributes'] {
+function failureAttributes(failure: StepFailure | undefined): Part['attributes'] {
   if (!failure) return {}
   return {
     'wellspring.error.class': className(failure.class),

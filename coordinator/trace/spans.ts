@@ -10,6 +10,7 @@ import {
 import { Level, LevelSchema } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ClosedBySchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import { failureOf } from '../core/attempts.ts'
 import { levelOf, parseEntity, spanId, traceId } from '../core/ids.ts'
 import { imageOf, lifeOf, membersOf, traceNumberOf } from '../core/life.ts'
 import type { Pipeline } from '../core/pipeline.ts'
@@ -181,7 +182,7 @@ function rootPart(traced: Traced, runs: readonly RunTime[]): Omit<Part, 'fromMs'
       'wellspring.steps.left_out': beyond(runs.length, limits.runsMax),
     },
     links: [...(origin ? [origin] : []), ...members.map(rootLink)],
-    status: parked ? failedStatus(parked.run.failure) : okStatus,
+    status: parked ? failedStatus(failureOf(parked.run)) : okStatus,
   }
 }
 

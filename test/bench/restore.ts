@@ -5,7 +5,7 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import type { DescMethod } from '@bufbuild/protobuf'
 import { loadPipeline } from '../../coordinator/core/check.ts'
 import { hex, sha256 } from '../../coordinator/core/ids.ts'
-import { emptyTask } from '../../coordinator/core/state.ts'
+import { allRecords, emptyTask } from '../../coordinator/core/state.ts'
 import { createKafka } from '../../coordinator/log/connection.ts'
 import { openKafkaLog } from '../../coordinator/log/kafka.ts'
 import type { Log } from '../../coordinator/log/port.ts'
@@ -114,8 +114,7 @@ async function plateState(): Promise<State> {
   await engine.take(imageRecords(plan).slice(0, -LAYOUT.sites * LAYOUT.channels))
   const state = engine.host.running()[0]?.state
   if (!state) throw new Error('the task does not run')
-  const plans = state.plans.all().map(([key, bytes]) => [`${key}#plan`, bytes] as const)
-  const kept = [...plans, ...state.plates.all(), ...state.wells.all(), ...state.sites.all()]
+  const kept = allRecords(state)
   await engine.close()
   return kept
 }

@@ -4,7 +4,8 @@ import { test } from 'node:test'
 import { SiteStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { isAdopting } from '../../coordinator/core/adopt.ts'
 import { loadPipeline } from '../../coordinator/core/check.ts'
-import { entities, takeChanges } from '../../coordinator/core/state.ts'
+import { entities } from '../../coordinator/core/entities.ts'
+import { takeChanges } from '../../coordinator/core/state.ts'
 import { pipeline as levelsSpec } from '../pipelines/echo-levels.ts'
 import { PLATE, story, wellsOf } from './plate.ts'
 
@@ -29,7 +30,7 @@ test('200 sites that close between two flushes, their plan came last, are all st
 })
 
 test('an entity is one object as long as an event runs, however many others are read', () => {
-  const sites = entities(SiteStateSchema, 4)
+  const sites = entities({ schema: SiteStateSchema, decodedMax: 4 })
   const names = Array.from({ length: 20 }, (_, at) => `E/P/a1/A01/t0/s${at}`)
   for (const name of names) sites.open(name)
   sites.take()

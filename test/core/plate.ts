@@ -20,7 +20,7 @@ import type { Call, Effect, Event, Outcome } from '../../coordinator/core/event.
 import { hex, parseEntity, sha256, wellAt } from '../../coordinator/core/ids.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline.ts'
 import { restored } from '../../coordinator/core/restore.ts'
-import { emptyTask, loadState, takeChanges } from '../../coordinator/core/state.ts'
+import { allRecords, emptyTask, loadState, takeChanges } from '../../coordinator/core/state.ts'
 
 export const PLATE = 'E/P/a1'
 export const QUORUM_MS = 10_000
@@ -153,11 +153,10 @@ export function story(pipeline: Pipeline, wells = 1, retireAfterMs = Infinity) {
     },
     /** Forgets everything that is not in state, as a take-over does. */
     takeOver(): void {
-      const bytes = takeChanges(task)
-      const known = task.plans.all().map(([key, value]) => [`${key}#plan`, value] as const)
-      const all = [...known, ...task.plates.all(), ...task.wells.all(), ...task.sites.all()]
+      takeChanges(task)
+      const all = allRecords(task)
       task = emptyTask('test', pipeline, bounds)
-      for (const [key, value] of [...bytes, ...all]) loadState(task, key, value)
+      for (const [key, value] of all) loadState(task, key, value)
       calls.length = 0
       timers.length = 0
       perform(restored(task, now, () => 0.5))

@@ -1,12 +1,14 @@
 // A changelog, decoded: what a fixture says was in it, and what today's code finds.
 import type { DescMessage } from '@bufbuild/protobuf'
-import { fromBinary, toJson } from '@bufbuild/protobuf'
+import { toJson } from '@bufbuild/protobuf'
 import {
   PlateStateSchema,
+  RunPayloadSchema,
   SiteStateSchema,
   WellStateSchema,
 } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import type { Entities } from '../../coordinator/core/entities.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline.ts'
 import type { Task } from '../../coordinator/core/state.ts'
 import { emptyTask, loadState } from '../../coordinator/core/state.ts'
@@ -24,13 +26,17 @@ export function decodedState(pipeline: Pipeline, log: readonly LogRecord[]): Dec
   return decodedTask(task)
 }
 
-export function decodedTask({ plans, plates, wells, sites }: Task): Decoded {
-  const json = (schema: DescMessage, all: [key: string, bytes: Uint8Array][], suffix = '') =>
-    all.map(([key, bytes]) => [key + suffix, toJson(schema, fromBinary(schema, bytes))])
+export function decodedTask({ plans, plates, wells, sites, payloads }: Task): Decoded {
+  const json = <D extends DescMessage>(schema: D, map: Entities<D>, suffix = '') =>
+    [...map.keys()].flatMap((key) => {
+      const entity = map.get(key)
+      return entity ? [[key + suffix, toJson(schema, entity)]] : []
+    })
   return Object.fromEntries([
-    ...json(PlatePlanSchema, plans.all(), '#plan'),
-    ...json(PlateStateSchema, plates.all()),
-    ...json(WellStateSchema, wells.all()),
-    ...json(SiteStateSchema, sites.all()),
+    ...json(PlatePlanSchema, plans, '#plan'),
+    ...json(PlateStateSchema, plates),
+    ...json(WellStateSchema, wells),
+    ...json(SiteStateSchema, sites),
+    ...json(RunPayloadSchema, payloads),
   ])
 }
