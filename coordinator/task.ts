@@ -22,6 +22,7 @@ import type { InputTopic, LogError, LogRecord, Writer } from './log/port.ts'
 import { asLogError } from './log/port.ts'
 import type { Restored } from './log/restore.ts'
 import { statusBoard } from './log/status.ts'
+import { stops } from './stops.ts'
 import type { Timer } from './log/timers.ts'
 import { timers } from './log/timers.ts'
 import { perform } from './perform.ts'
@@ -61,6 +62,7 @@ export class TaskEngine {
   /** When the last deadlines were allowed to take effect. */
   #openedMs = 0
   #status: ReturnType<typeof statusBoard>
+  #stops: ReturnType<typeof stops>
 
   constructor(options: TaskOptions) {
     this.#options = options
@@ -87,6 +89,7 @@ export class TaskEngine {
     })
     this.#takingOver = takingOver(options, (back) => this.#turn(() => this.#goOn(back)))
     this.#pacer = pacer({ ...options, flush: () => this.#turn(() => this.#flush()) })
+    this.#stops = stops(options)
     this.#status = statusBoard(options.clock, options.limits, () => this.#scheduleFlush())
   }
 
@@ -193,7 +196,7 @@ export class TaskEngine {
     else {
       log.pause(this.task)
       this.#reset('taking-over')
-      this.#takingOver.begin(failed)
+      this.#takingOver.begin(this.#stops.noted(failed))
     }
     void closed()
   }
@@ -230,6 +233,7 @@ export class TaskEngine {
     this.#batch.touched = back.letGo.length > 0
     for (const one of back.letGo) this.#perform(loseInput(back.state, one, clock.nowMs()))
     this.#status.all(back.state)
+    for (const event of this.#stops.events()) this.#take(event)
     this.#perform(restored(back.state, clock.nowMs(), random))
     log.resume(this.task, back.next)
     this.#pump()
@@ -352,6 +356,7 @@ export class TaskEngine {
     const committed = (): void => {
       this.#flushing = undefined
       this.#flushSeq = head.flushSeq
+      this.#stops.committed()
       this.#caution.committed(head.caution)
       for (const key of batch.outcomes) this.#options.caller.release(key)
       for (const call of batch.afterCommit) this.#calls.start(call)

@@ -6,7 +6,7 @@ import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
 import type { Cut } from './cut.ts'
 import { PART_BYTES_MAX, encoded, pieces } from './cut.ts'
 import { packedBytes } from './packed.ts'
-import { addPart, readEntity } from './unreadable.ts'
+import { UnwritableState, addPart, readEntity } from './unreadable.ts'
 
 /**
  * Decoded entities kept per map besides those that wait for a flush; the rest is bytes. Those of 128 sites are enough
@@ -123,6 +123,14 @@ export function entities<D extends DescMessage>(kept: Kept<D>): Entities<D> {
     return records
   }
 
+  function writtenOf(key: string, entity: MessageShape<D>): readonly Uint8Array[] {
+    try {
+      return recordsOf(entity)
+    } catch (cause) {
+      throw new UnwritableState(key, cause)
+    }
+  }
+
   /** Keeps the parts that differ from what is stored; returns them. */
   function storeParts(key: string, records: readonly Uint8Array[]): Change[] {
     return records.flatMap((record, part): Change[] => {
@@ -191,7 +199,7 @@ export function entities<D extends DescMessage>(kept: Kept<D>): Entities<D> {
     take() {
       const out: Change[] = [...gone].map((key) => [key, null])
       for (const [key, entity] of dirty) {
-        const records = recordsOf(entity)
+        const records = writtenOf(key, entity)
         const bytes = compact(records[0] ?? new Uint8Array())
         stored.set(key, bytes)
         clean.set(key, entity)

@@ -1,9 +1,20 @@
-// State that is not what this version wrote, or any before it.
+// State that is not what this version wrote, or any before it, and state that it cannot write.
 import { fromBinary, mergeFromBinary } from '@bufbuild/protobuf'
 import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
 
 /** A record of state.v1 that cannot be read; the message names its key. */
 export class UnreadableState extends Error {}
+
+/** An entity that cannot be written: a number in it is out of range. What was taken with it is lost. */
+export class UnwritableState extends Error {
+  readonly entity: string
+  constructor(entity: string, cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    super(`the state of ${entity} cannot be written: ${why}`, { cause })
+    this.name = 'UnwritableState'
+    this.entity = entity
+  }
+}
 
 /** Throws UnreadableState. */
 export function readEntity<D extends DescMessage>(

@@ -47,6 +47,7 @@ export function addOutput(batch: Batch, task: number, output: Output, traceparen
     key: output.key,
     value: output.value,
     headers: { 'wellspring-type': output.type, traceparent },
+    entity: output.entity,
   })
 }
 

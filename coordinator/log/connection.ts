@@ -15,6 +15,8 @@ const limits = {
 
 const invalidProducerEpoch = 47
 const producerFenced = 90
+const messageTooLarge = 10
+const recordListTooLarge = 18
 
 export type ConnectionOptions = {
   /** `host:port` of some brokers. */
@@ -58,6 +60,12 @@ export async function bounded(work: Promise<unknown>, ms: number): Promise<void>
   )
   await promise
   clearTimeout(timer)
+}
+
+/** MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE: the topic's max.message.bytes is less than what was sent. */
+export function isTooLarge(error: unknown): boolean {
+  const code = codeOf(error)
+  return code === messageTooLarge || code === recordListTooLarge
 }
 
 /** Kafka's error code, also of a wrapped error. */

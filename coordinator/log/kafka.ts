@@ -11,7 +11,8 @@ import { openSettings } from './topic-settings.ts'
 import { checkTopics } from './topics.ts'
 import { openTransactions } from './transactions.ts'
 import type { Outcome, Place, Transactions } from './transactions.ts'
-import { openWriter } from './writer.ts'
+import type { Batches } from './writer.ts'
+import { largestBatches, openWriter } from './writer.ts'
 
 const limits = { closeMs: 2_000 } as const
 
@@ -42,6 +43,12 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
   const reader = openReader(kafka, topicPrefix)
   const settings = openSettings(kafka, options)
   let group: Group | undefined
+  const batches = new Map<number, Batches>()
+  const batchesOf = (task: number): Batches => {
+    const known = batches.get(task) ?? largestBatches()
+    batches.set(task, known)
+    return known
+  }
 
   const joined = (): Group => {
     if (group === undefined) throw new LogError('fatal', 'join() comes before resume() and pause()')
@@ -68,6 +75,7 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
         topicPrefix,
         transactionalId: `${application}-plate-${task}`,
         places: placesOf(task),
+        batches: batchesOf(task),
       }),
     readState: (task, from, onRecord) =>
       readPartition(reader, { topic: 'state.v1', partition: task, from }, onRecord),
@@ -99,18 +107,19 @@ type Claiming = {
   readonly topicPrefix: string
   readonly transactionalId: string
   readonly places: readonly Place[]
+  readonly batches: Batches
 }
 
 /** The claim ends what is open, if the transaction coordinator still knows of it; the rest is ended after it. */
 async function fence(kafka: Kafka, claiming: Claiming): Promise<Writer> {
-  const { topicPrefix, transactionalId } = claiming
+  const { topicPrefix, transactionalId, batches } = claiming
   return withTransactions(kafka, topicPrefix, async (transactions) => {
     const last = await transactions.lastOf(transactionalId)
     const mend = (id: WriterId): Promise<void> =>
       withTransactions(kafka, topicPrefix, async (later) =>
         settle(later, claiming, { id, last: await later.lastOf(transactionalId) }),
       )
-    const writer = await openWriter(kafka, { topicPrefix, transactionalId, mend })
+    const writer = await openWriter(kafka, { topicPrefix, transactionalId, mend, batches })
     try {
       await settle(transactions, claiming, { id: writer.id, last })
       return writer

@@ -12,6 +12,7 @@ import type {
 } from './port.ts'
 import type { GroupListener, Writer } from './port.ts'
 import { INPUT_TOPICS, LogError } from './port.ts'
+import { refuseUnwritable, writable } from './writable.ts'
 
 export type World = {
   /** Runs `work` when the broker gets the request, and answers later; the fate is the world's. */
@@ -81,7 +82,11 @@ export type MemoryBroker = {
   generationMembers(): readonly string[]
 }
 
-export function memoryBroker(tasks: number): MemoryBroker {
+/** `recordBytesMax`: how large a record may be, as of now. */
+export function memoryBroker(
+  tasks: number,
+  recordBytesMax = (): number => writable.recordBytesMax,
+): MemoryBroker {
   const partitions = new Map<string, Stored[]>()
   const epochs = new Map<string, Entry>()
   const members = new Map<string, Member>()
@@ -167,6 +172,7 @@ export function memoryBroker(tasks: number): MemoryBroker {
           id: writer,
           async commit(records) {
             if (isBroken) throw new LogError('unknown', 'this writer failed before: open a new one')
+            refuseUnwritable(records, recordBytesMax())
             isBroken = true
             await world.request(member, 'Produce', () => {
               const entry = guard(id, writer.epoch)

@@ -39,6 +39,8 @@ export type NewRecord = {
   /** null: a tombstone. */
   readonly value: Uint8Array | null
   readonly headers: Readonly<Record<string, string>>
+  /** Entity that it is about, where its key does not begin with it. */
+  readonly entity?: string
 }
 
 /** Identity of a fenced writer. */
@@ -47,14 +49,22 @@ export type WriterId = { readonly producerId: number; readonly epoch: number }
 /**
  * Why a writer or a read failed.
  * fenced: a newer writer owns the id (47, 90); unknown: the transaction may or may not have committed, or the
- * broker could not be asked; fatal: going on is wrong (message says what to do).
+ * broker could not be asked; unwritable: this one record is larger than is written, or than Kafka takes; fatal: going on
+ * is wrong (message says what to do).
  */
 export class LogError extends Error {
-  readonly kind: 'fenced' | 'unknown' | 'fatal'
-  constructor(kind: LogError['kind'], message: string, options?: ErrorOptions) {
+  readonly kind: 'fenced' | 'unknown' | 'unwritable' | 'fatal'
+  /** Of kind unwritable: the record. */
+  readonly record: NewRecord | undefined
+  constructor(
+    kind: LogError['kind'],
+    message: string,
+    options?: ErrorOptions & { readonly record?: NewRecord },
+  ) {
     super(message, options)
     this.name = 'LogError'
     this.kind = kind
+    this.record = options?.record
   }
 }
 
@@ -69,7 +79,10 @@ export function asLogError(error: unknown): LogError {
 /** The one transactional writer of a task. After any rejection it must be closed and a new one opened. */
 export interface Writer {
   readonly id: WriterId
-  /** One transaction: begin, one sendBatch, commit. Never more than one at a time. Rejects with LogError. */
+  /**
+   * One transaction, in as many sends as the records need. Never more than one at a time. Rejects with LogError; of kind
+   * unwritable before anything is committed.
+   */
   commit(records: readonly NewRecord[]): Promise<void>
   /** Frees sockets. Await a running commit first. Never rejects. */
   close(): Promise<void>

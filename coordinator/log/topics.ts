@@ -14,6 +14,9 @@ const limits = {
   replicasMax: 3,
 } as const
 
+/** Kafka's own default, also where a cluster has another: what is written must be taken (writable.ts). */
+const largest = { 'max.message.bytes': '1048588' }
+
 /** By the producers' time stamps, what is announced late would be deleted before it is read. */
 const byArrival = { 'message.timestamp.type': 'LogAppendTime' }
 
@@ -98,7 +101,11 @@ export function partitionsOf(name: TopicName, tasks: number): number {
 }
 
 function topicConfig(name: TopicName, options: TopicOptions, replicas: number): ITopicConfig {
-  const config = { ...settings[name], ...(replicas >= 3 ? { 'min.insync.replicas': '2' } : {}) }
+  const config = {
+    ...largest,
+    ...settings[name],
+    ...(replicas >= 3 ? { 'min.insync.replicas': '2' } : {}),
+  }
   return {
     topic: options.topicPrefix + name,
     numPartitions: partitionsOf(name, options.tasks),

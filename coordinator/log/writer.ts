@@ -2,20 +2,16 @@
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kafka, Producer, Transaction } from 'kafkajs'
-import { bounded, toLogError } from './connection.ts'
+import { bounded, isTooLarge, toLogError } from './connection.ts'
 import { kafkajs, writerIds } from './patches.ts'
 import type { Claim } from './patches.ts'
-import { LogError } from './port.ts'
+import { LogError, asLogError } from './port.ts'
 import type { NewRecord, Writer, WriterId } from './port.ts'
+import { refuseUnwritable, sendsOf, smallerBatch, writable } from './writable.ts'
 
 const limits = {
   /** Short: an open transaction hides what other writers committed to plate-events.v1. */
   transactionMs: 10_000,
-  recordBytesMax: 256 * 1024,
-  /** kafkajs makes one record batch per partition; brokers take 1 MiB. */
-  partitionBytesMax: 900_000,
-  partitionRecordsMax: 2_000,
-  overheadBytes: 64,
   closeMs: 2_000,
   mendEachMs: 500,
 } as const
@@ -25,13 +21,19 @@ export type WriterOptions = {
   readonly transactionalId: string
   /** Ends what a broker that died left open of the writer's last, committed transaction; tried until it resolves. */
   readonly mend?: (id: WriterId) => Promise<void>
+  /** Kept over the writers of a task: what a broker refuses is refused again. */
+  readonly batches?: Batches
 }
 
+/** How large a batch may be. */
+export type Batches = { bytesMax: number }
+
+export const largestBatches = (): Batches => ({ bytesMax: writable.batchBytesMax })
+
 /** Claims the id: ends the predecessor's transaction and fences it. Rejects with LogError; nothing is left open. */
-export async function openWriter(
-  kafka: Kafka,
-  { topicPrefix, transactionalId, mend = async () => {} }: WriterOptions,
-): Promise<Writer> {
+export async function openWriter(kafka: Kafka, options: WriterOptions): Promise<Writer> {
+  const { topicPrefix, transactionalId, mend = async () => {} } = options
+  const { batches = largestBatches() } = options
   const producer = kafka.producer({
     transactionalId,
     transactionTimeout: limits.transactionMs,
@@ -47,7 +49,7 @@ export async function openWriter(
     const first = await writerIds.run(slot, () => producer.transaction())
     const { id, connection } = slot
     if (id === undefined || connection === undefined) throw new Error('kafkajs was not patched')
-    return opened(producer, { id, connection, first, topicPrefix, mend })
+    return opened(producer, { id, connection, first, topicPrefix, mend, batches })
   } catch (error) {
     await bounded(producer.disconnect(), limits.closeMs)
     throw toLogError(error, `Cannot claim ${transactionalId}`)
@@ -58,16 +60,19 @@ type Claimed = Required<Claim> & {
   readonly first: Transaction
   readonly topicPrefix: string
   readonly mend: NonNullable<WriterOptions['mend']>
+  readonly batches: Batches
 }
 
-function opened(producer: Producer, { id, connection, first, topicPrefix, mend }: Claimed): Writer {
+function opened(producer: Producer, claimed: Claimed): Writer {
+  const { id, connection, first, topicPrefix, mend, batches } = claimed
   let begun: Transaction | undefined = first // the claim has begun it
   let state: 'idle' | 'committing' | 'broken' | 'closed' = 'idle'
 
   const run = async (records: readonly NewRecord[]): Promise<void> => {
     const transaction = begun ?? (await producer.transaction())
     begun = undefined
-    await transaction.sendBatch({ acks: -1, topicMessages: byTopic(records, topicPrefix) })
+    for (const send of sendsOf(records, batches.bytesMax))
+      await sent(transaction, send, topicPrefix, batches)
     await transaction.commit()
   }
 
@@ -104,7 +109,7 @@ function opened(producer: Producer, { id, connection, first, topicPrefix, mend }
           `Cannot commit: the writer is ${state}. One commit at a time; after an error open a new writer.`,
         )
       }
-      refuseTooLarge(records)
+      refuseUnwritable(records)
       if (records.length === 0) return
       state = 'committing'
       try {
@@ -121,6 +126,27 @@ function opened(producer: Producer, { id, connection, first, topicPrefix, mend }
       state = 'closed'
       await bounded(producer.disconnect(), limits.closeMs)
     },
+  }
+}
+
+/** One batch per partition. A broker that takes less than we write says so of all of them. */
+async function sent(
+  transaction: Transaction,
+  records: readonly NewRecord[],
+  topicPrefix: string,
+  batches: Batches,
+): Promise<void> {
+  try {
+    await transaction.sendBatch({ acks: -1, topicMessages: byTopic(records, topicPrefix) })
+  } catch (error) {
+    if (!isTooLarge(error)) throw error
+    const [record] = records
+    if (records.length === 1 && record) {
+      const message = `Kafka refuses record "${record.key}" of ${record.topic}: ${asLogError(error).message}`
+      throw new LogError('unwritable', message, { cause: error, record })
+    }
+    batches.bytesMax = smallerBatch(batches.bytesMax)
+    throw error
   }
 }
 
@@ -142,38 +168,4 @@ function toMessage({ partition, key, value, headers }: NewRecord) {
     value: value === null ? null : Buffer.from(value.buffer, value.byteOffset, value.byteLength),
     headers: { ...headers },
   }
-}
-
-/** A batch the broker refuses would be refused for ever: better to say so before anything is sent. */
-function refuseTooLarge(records: readonly NewRecord[]): void {
-  const sizes = new Map<string, { bytes: number; records: number }>()
-  for (const record of records) {
-    const place = `${record.topic}/${record.partition}`
-    const bytes = sizeOf(record)
-    if (bytes > limits.recordBytesMax) {
-      throw new LogError(
-        'fatal',
-        `Record "${record.key}" for ${place} has ${bytes} bytes; at most ${limits.recordBytesMax} are written. ` +
-          'Put what is large in the store and write a reference.',
-      )
-    }
-    const size = sizes.get(place) ?? { bytes: 0, records: 0 }
-    sizes.set(place, size)
-    size.bytes += bytes
-    size.records += 1
-    if (size.bytes > limits.partitionBytesMax || size.records > limits.partitionRecordsMax) {
-      throw new LogError(
-        'fatal',
-        `A commit of ${size.records} records and ${size.bytes} bytes to ${place} is over the limit of ` +
-          `${limits.partitionRecordsMax} records and ${limits.partitionBytesMax} bytes: split it.`,
-      )
-    }
-  }
-}
-
-function sizeOf({ key, value, headers }: NewRecord): number {
-  let bytes = limits.overheadBytes + Buffer.byteLength(key) + (value?.byteLength ?? 0)
-  for (const [name, text] of Object.entries(headers))
-    bytes += Buffer.byteLength(name) + Buffer.byteLength(text)
-  return bytes
 }

@@ -18,5 +18,6 @@ export function spansRecord(state: Task, entity: string, partition: number): New
     key: trace,
     value: encodeTrace(request),
     headers: { 'wellspring-type': ExportTraceServiceRequestSchema.typeName },
+    entity,
   }
 }

@@ -1,9 +1,12 @@
 // The suite of the port on a real broker, and what only Kafka does.
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { createKafka } from '../../coordinator/log/connection.ts'
 import { openKafkaLog } from '../../coordinator/log/kafka.ts'
 import { kafkajs, memberships } from '../../coordinator/log/patches.ts'
+import type { NewRecord } from '../../coordinator/log/port.ts'
+import { LogError } from '../../coordinator/log/port.ts'
 import { createTopics } from '../../coordinator/log/topics.ts'
 import { createMember, isLogError, keyOf, logSuite, record } from './port.suite.ts'
 import { kafkaWorld } from './world.ts'
@@ -72,23 +75,52 @@ test('topics that do not fit the number of tasks refuse the start, with the way 
   await Promise.all([log.close(), missing.close(), world.close()])
 })
 
-test('a commit the broker would refuse is refused before anything is sent', async () => {
+test('topics that take less than is written get smaller batches, and the one record that is too large is named', async () => {
   const world = await kafkaWorld(1)
   const log = await world.open('a')
-  const writer = await log.fence(0)
-  const large = { ...record(0, 'large'), value: Buffer.alloc(300_000) }
-  await assert.rejects(
-    writer.commit([large]),
-    (error) => isLogError('fatal')(error) && /"large".*300\d{3} bytes/.test(String(error)),
-  )
-  const many = Array.from({ length: 4 }, (_, index) => ({
-    ...record(0, `${index}`),
-    value: Buffer.alloc(240_000),
-  }))
-  await assert.rejects(writer.commit(many), /split it/)
-  await writer.commit([record(0, 'fits')])
-  assert.deepEqual((await world.committed('state.v1')).map(keyOf), ['fits'])
-  await writer.close()
+  const admin = createKafka(world.options).admin()
+  await admin.alterConfigs({
+    validateOnly: false,
+    resources: [
+      {
+        type: kafkajs.ConfigResourceTypes.TOPIC,
+        name: `${world.options.topicPrefix}state.v1`,
+        configEntries: [{ name: 'max.message.bytes', value: '100000' }],
+      },
+    ],
+  })
+  await admin.disconnect()
+  /** What a task does with a writer that failed: the next one, until the outcome is not unknown any more. */
+  const written = async (records: readonly NewRecord[]): Promise<unknown> => {
+    for (let tries = 0; tries < 20; tries += 1) {
+      const writer = await log.fence(0)
+      try {
+        await writer.commit(records)
+        return undefined
+      } catch (error) {
+        if (error instanceof LogError && error.kind !== 'unknown') return error
+      } finally {
+        await writer.close()
+      }
+    }
+    return 'tried in vain'
+  }
+  const sized = (key: string, bytes: number): NewRecord => ({
+    ...record(0, key),
+    value: randomBytes(bytes),
+  })
+  const many = Array.from({ length: 40 }, (_, at) => sized(`k${at}`, 20_000))
+  assert.equal(await written(many), undefined)
+  const refused = await written([
+    sized('fits', 1_000),
+    sized('large', 150_000),
+    sized('too', 9_000),
+  ])
+  assert.ok(refused instanceof LogError && refused.kind === 'unwritable', String(refused))
+  assert.equal(refused.record?.key, 'large')
+  assert.equal(await written([sized('last', 1_000)]), undefined)
+  const keys = (await world.committed('state.v1')).map(keyOf)
+  assert.deepEqual(keys, [...many.map(({ key }) => key), 'last'])
   await Promise.all([log.close(), world.close()])
 })
 

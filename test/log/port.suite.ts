@@ -104,6 +104,44 @@ export function logSuite(name: string, openWorld: (tasks: number) => Promise<Log
       assert.deepEqual((await world.committed('quality.v1')).map(keyOf), ['q1'])
     })
 
+    test('a record that is too large is named before anything is sent', async () => {
+      const log = await open('large')
+      const writer = await fence(log, 0)
+      const had = await stateOf(0)
+      const large = { ...record(0, 'large'), value: Buffer.alloc(300_000), entity: 'E/P/a1' }
+      await assert.rejects(writer.commit([record(0, 'small'), large]), (error) => {
+        assert.ok(error instanceof LogError)
+        assert.deepEqual([error.kind, error.record], ['unwritable', large])
+        return /"large" of state\.v1 has 300\d{3} bytes; at most 262144/.test(error.message)
+      })
+      const next = await fence(log, 0)
+      await next.commit([record(0, 'fits')])
+      assert.deepEqual(await stateOf(0), [...had, 'fits'])
+    })
+
+    test('a commit of many large records is one, in order, over all topics', async () => {
+      const log = await open('many')
+      const writer = await fence(log, 1)
+      const had = await stateOf(1)
+      const many = Array.from({ length: 30 }, (_, at) => ({
+        ...record(1, `m${at}`),
+        topic: at % 3 === 0 ? ('results.v1' as const) : ('state.v1' as const),
+        value: Buffer.alloc(240_000, at),
+      }))
+      await writer.commit(many)
+      await writer.commit([record(1, 'behind')])
+      const keysOf = (topic: OutputTopic): string[] =>
+        many.filter((one) => one.topic === topic).map(({ key }) => key)
+      assert.deepEqual(await stateOf(1), [...had, ...keysOf('state.v1'), 'behind'])
+      const results = (await world.committed('results.v1')).filter((one) => one.partition === 1)
+      assert.deepEqual(results.map(keyOf), keysOf('results.v1'))
+      const lost = Array.from({ length: 3_000 }, (_, at) => record(1, `n${at}`))
+      const newer = await fence(log, 1)
+      await assert.rejects(writer.commit(lost), isLogError('fenced'))
+      await newer.commit(lost)
+      assert.equal((await stateOf(1)).filter((key) => key.startsWith('n')).length, 3_000)
+    })
+
     test('everything before a barrier is read, in order, and the read stops there', async () => {
       const log = await open('restore')
       const older = await fence(log, 3)

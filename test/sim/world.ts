@@ -62,6 +62,8 @@ export type WorldOptions = {
   readonly script: (request: CallRequest) => Fault | undefined
   /** How long finished plates are kept; default: for ever. */
   readonly retireAfterMs?: number
+  /** How large a record may be, as of now; default: as large as Kafka's. */
+  readonly recordBytesMax?: () => number
 }
 
 /** UTC ms at which every world begins. */
@@ -75,7 +77,7 @@ const TRANSACTION_TIMEOUT_MS = 10_000
 export function openWorld(options: WorldOptions): World {
   const { seed, tasks, pipeline, script, retireAfterMs = Infinity } = options
   const dice = diceOf(seed)
-  const broker = memoryBroker(tasks)
+  const broker = memoryBroker(tasks, options.recordBytesMax)
   const queue: Entry[] = []
   const processes: Process[] = []
   const complaints: string[] = []

@@ -54,14 +54,16 @@ export const runsAtRest = once((evidence): readonly RunAtRest[] => {
   for (const journal of journals(evidence).values()) {
     const last = new Map(journal.map(({ key, value }) => [key ?? '', value]))
     for (const [key, value] of last) {
-      if (value === null || key.startsWith('#') || key.endsWith('#plan')) continue
-      const segments = key.split('/').length
-      if (segments === 3) take(key, fromBinary(PlateStateSchema, value).runs)
-      if (segments === 5) take(key, fromBinary(WellStateSchema, value).runs)
+      // Further images of a site are in records beside its own, of the same form.
+      const [entity = '', beside = ''] = key.split('#')
+      if (value === null || entity === '' || !/^(images\..*)?$/.test(beside)) continue
+      const segments = entity.split('/').length
+      if (segments === 3) take(entity, fromBinary(PlateStateSchema, value).runs)
+      if (segments === 5) take(entity, fromBinary(WellStateSchema, value).runs)
       if (segments !== 6) continue
       const site = fromBinary(SiteStateSchema, value)
-      take(key, site.runs)
-      for (const { z, channel, runs } of site.images) take(`${key}/z${z}/${channel?.name}`, runs)
+      take(entity, site.runs)
+      for (const { z, channel, runs } of site.images) take(`${entity}/z${z}/${channel?.name}`, runs)
     }
   }
   return found
