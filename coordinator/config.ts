@@ -17,6 +17,8 @@ export type Config = {
   readonly pipeline: string
   readonly control: string
   readonly otlp: string
+  /** Names by which others reach the control and OTLP ports, beside loopback and the addresses above. */
+  readonly hosts: readonly string[]
   /** Backend that spans are forwarded to; undefined: none. */
   readonly otlpBackend: string | undefined
   /** Directories that outputs must be in. */
@@ -64,6 +66,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>): C
     pipeline: resolve(env['WELLSPRING_PIPELINE'] ?? DEFAULT_PIPELINE),
     control: env['WELLSPRING_CONTROL'] ?? '127.0.0.1:0',
     otlp: env['WELLSPRING_OTLP'] ?? '127.0.0.1:0',
+    hosts: list(env['WELLSPRING_HOSTS'], ','),
     otlpBackend: env['OTEL_EXPORTER_OTLP_ENDPOINT'],
     roots: [...list(env['WELLSPRING_ROOTS'], ':'), ...list(env['WELLSPRING_STORE'], ':')],
     artifactBytesMax: number('WELLSPRING_ARTIFACT_BYTES_MAX', artifactBytesMax, 1),

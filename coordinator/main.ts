@@ -65,6 +65,7 @@ async function main(): Promise<void> {
   let owners = (): ReadonlyMap<number, string> => new Map()
   const control = await serveControl({
     listen: config.control,
+    hosts: config.hosts,
     model: {
       instance: config.instance,
       pipeline,

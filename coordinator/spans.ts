@@ -1,13 +1,12 @@
 // Spans in and out: wrappers' spans go to spans.v1 outside transactions; what is committed there goes to the backend.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fromBinary, toBinary } from '@bufbuild/protobuf'
+import { fromBinary } from '@bufbuild/protobuf'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { Config } from './config.ts'
 import { taskOf } from './core/ids.ts'
 import type { Client } from './log/client.ts'
 import { bounded, createKafka } from './log/connection.ts'
 import type { Logger } from './logger.ts'
-import { byTrace } from './trace/build.ts'
 import { openForwarder } from './trace/forward.ts'
 import { receiveSpans } from './trace/otlp.ts'
 
@@ -21,11 +20,12 @@ export async function openSpanDesk(
 ): Promise<SpanDesk> {
   const receiver = await receiveSpans({
     listen: config.otlp,
-    async onSpans(request) {
-      const records = [...byTrace(request)].map(([trace, part]) => ({
+    hosts: config.hosts,
+    async onTraces(parts) {
+      const records = parts.map(({ trace, value }) => ({
         topic: 'spans.v1' as const,
         key: trace,
-        value: toBinary(ExportTraceServiceRequestSchema, part),
+        value,
         headers: { 'wellspring-type': ExportTraceServiceRequestSchema.typeName },
         partition: taskOf(trace, config.tasks),
       }))

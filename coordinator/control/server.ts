@@ -1,6 +1,5 @@
 // The operator's and the console's API: Connect over HTTP/1.1. Reads only; whatever changes something goes through
 // commands.v1.
-import { createServer } from 'node:http'
 import type { Interceptor } from '@connectrpc/connect'
 import { Code, ConnectError } from '@connectrpc/connect'
 import { connectNodeAdapter } from '@connectrpc/connect-node'
@@ -12,12 +11,13 @@ import { controlAnswers } from './answers.ts'
 import type { Model } from './model.ts'
 import { openPeers } from './peers.ts'
 
-const requestTimeoutMs = 10_000
 const readBytesMax = 64 * 1024
 
 export type ControlOptions = {
   /** host:port; a port alone means loopback; port 0 takes any. */
   readonly listen: string
+  /** Names by which others may ask (WELLSPRING_HOSTS). */
+  readonly hosts?: readonly string[]
   readonly model: Model
   /** Control addresses of the coordinators that own the other tasks, by task. */
   readonly owners: () => ReadonlyMap<number, string>
@@ -35,8 +35,8 @@ export async function serveControl(options: ControlOptions): Promise<Listening> 
     grpcWeb: false,
     readMaxBytes: readBytesMax,
   })
-  const server = createServer({ requestTimeout: requestTimeoutMs }, handler)
-  return listenHttp(server, /^[0-9]+$/.test(listen) ? `127.0.0.1:${listen}` : listen)
+  const place = /^[0-9]+$/.test(listen) ? `127.0.0.1:${listen}` : listen
+  return listenHttp(handler, { listen: place, hosts: options.hosts })
 }
 
 /** Our own mistakes are logged with their cause; the caller is told the message alone. */

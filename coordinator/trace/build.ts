@@ -38,26 +38,6 @@ export function exportRequest(
 }
 
 /**
- * Divides a request by trace, so that each part can go to spans.v1 under its trace id (hex) as the key, the layout of
- * stock collectors' Kafka receivers with traces partitioned by id.
- */
-export function byTrace(
-  request: ExportTraceServiceRequest,
-): Map<string, ExportTraceServiceRequest> {
-  const parts = new Map<string, ExportTraceServiceRequest>()
-  for (const from of request.resourceSpans)
-    for (const scope of from.scopeSpans)
-      for (const [id, spans] of Map.groupBy(scope.spans, (span) => hexOf(span.traceId))) {
-        const part = parts.get(id) ?? create(ExportTraceServiceRequestSchema)
-        const last = part.resourceSpans.at(-1)
-        if (last?.resource === from.resource && last) last.scopeSpans.push({ ...scope, spans })
-        else part.resourceSpans.push({ ...from, scopeSpans: [{ ...scope, spans }] })
-        parts.set(id, part)
-      }
-  return parts
-}
-
-/**
  * Attributes in the order given; undefined and empty ones are left out. Whole numbers travel as integers. The messages
  * are written as literals: create() takes ten times as long, and a trace has a hundred attributes.
  */
@@ -119,10 +99,6 @@ export function nanos(ms: number): bigint {
 
 export function bytesOf(hex: string): Uint8Array {
   return new Uint8Array(Buffer.from(hex, 'hex'))
-}
-
-function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 }
 
 function cut(text: string): string {

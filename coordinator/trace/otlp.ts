@@ -1,46 +1,64 @@
-// OTLP over HTTP, the receiving side: wrappers export here by their standard OTEL_* settings.
+// OTLP over HTTP, the receiving side: wrappers export here by their standard OTEL_* settings. Whatever is sent, it costs
+// bounded memory and slices of time; what can never be taken is refused for good, and only real overload for now.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { createServer } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { gunzip } from 'node:zlib'
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { gunzip, inflate } from 'node:zlib'
+import { create, toBinary } from '@bufbuild/protobuf'
 import type { Listening } from '../listen.ts'
 import { listenHttp } from '../listen.ts'
 import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
-import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
-import {
-  ExportTraceServiceRequestSchema,
-  ExportTraceServiceResponseSchema,
-} from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
+import { ExportTraceServiceResponseSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
+import type { TracePart } from './divide.ts'
+import { divide } from './divide.ts'
+import type { Scanned } from './scan.ts'
+import { scan, Unfit } from './scan.ts'
 
 const protobuf = 'application/x-protobuf'
-const gunzipped = promisify(gunzip)
-const defaults = { bodyBytesMax: 4 * 1024 * 1024, bodyTimeoutMs: 10_000 } as const
+
+export const receiverLimits = {
+  /** Of one body, as it comes and unpacked. */
+  bodyBytesMax: 4 * 1024 * 1024,
+  /** Bodies that are being read or wait for their turn, together. */
+  bytesHeldMax: 16 * 1024 * 1024,
+  postsMax: 64,
+  /** Bodies that are unpacked, looked through and written at once. */
+  worksMax: 2,
+  /** Looking through a body takes so much time of the process, then leaves it to others for so long. */
+  sliceMs: 5,
+  restMs: 10,
+} as const
+export type ReceiverLimits = Readonly<Record<keyof typeof receiverLimits, number>>
 
 export type ReceiverOptions = {
   /** host:port; port 0 takes any. */
   readonly listen: string
-  /** Takes the spans; a rejection is answered 503, so that the sender tries again. */
-  readonly onSpans: (request: ExportTraceServiceRequest) => void | Promise<void>
-  /** Largest body, before and after gzip. */
-  readonly bodyBytesMax?: number
+  /** Names by which others may ask (WELLSPRING_HOSTS). */
+  readonly hosts?: readonly string[]
+  /** Takes the parts of a request, by trace; a rejection is answered 503, so that the sender tries again. */
+  readonly onTraces: (parts: readonly TracePart[]) => void | Promise<void>
+  readonly limits?: Partial<ReceiverLimits>
 }
 
-/** Serves POST /v1/traces for protobuf bodies, plain or gzip. Rejects if it cannot listen. */
+/** Serves POST /v1/traces for protobuf bodies, plain, gzip or deflate. Rejects if it cannot listen. */
 export async function receiveSpans(options: ReceiverOptions): Promise<Listening> {
-  const server = createServer({ requestTimeout: defaults.bodyTimeoutMs }, (request, response) => {
-    answer(request, options).then(
-      (body) => send(response, 200, body),
-      (cause: unknown) => {
-        const { status, message } = refusalOf(cause)
-        if (status === 503) response.setHeader('retry-after', '1')
-        // What is left of a refused body is not worth reading.
-        if (status === 413) response.setHeader('connection', 'close')
-        send(response, status, toBinary(StatusSchema, create(StatusSchema, { message })))
-      },
-    )
-  })
-  return listenHttp(server, options.listen)
+  const desk = new Desk(options)
+  const { listen, hosts } = options
+  return listenHttp(
+    (request, response) => {
+      desk.answer(request).then(
+        (body) => send(response, 200, body),
+        (cause: unknown) => {
+          const { status, message } = refusalOf(cause)
+          if (status === 503) response.setHeader('retry-after', '1')
+          // What is left of a refused body is not worth reading.
+          if (!request.complete) response.setHeader('connection', 'close')
+          send(response, status, toBinary(StatusSchema, create(StatusSchema, { message })))
+        },
+      )
+    },
+    { listen, hosts },
+  )
 }
 
 /** An answer that is not 200. */
@@ -53,11 +71,95 @@ class Refusal extends Error {
 }
 
 function refusalOf(cause: unknown): { status: number; message: string } {
-  if (cause instanceof Refusal) return cause
+  if (cause instanceof Refusal || cause instanceof Unfit) return cause
   return { status: 503, message: `spans were not taken, try again: ${String(cause)}` }
 }
 
-async function answer(request: IncomingMessage, options: ReceiverOptions): Promise<Uint8Array> {
+class Desk {
+  readonly #limits: ReceiverLimits
+  readonly #onTraces: ReceiverOptions['onTraces']
+  readonly #waiting: (() => void)[] = []
+  #posts = 0
+  #works = 0
+  #bytesHeld = 0
+
+  constructor({ limits, onTraces }: ReceiverOptions) {
+    this.#limits = { ...receiverLimits, ...limits }
+    this.#onTraces = onTraces
+  }
+
+  async answer(request: IncomingMessage): Promise<Uint8Array> {
+    const encoding = encodingOf(request)
+    if (this.#posts >= this.#limits.postsMax) throw busy()
+    this.#posts += 1
+    let held = 0
+    try {
+      const body = await this.#bodyOf(request, (bytes) => {
+        held += bytes
+        this.#bytesHeld += bytes
+        if (this.#bytesHeld > this.#limits.bytesHeldMax) throw busy()
+      })
+      return await this.#inTurn(() => this.#take(body, encoding))
+    } finally {
+      this.#posts -= 1
+      this.#bytesHeld -= held
+    }
+  }
+
+  async #take(body: Buffer, encoding: Encoding): Promise<Uint8Array> {
+    const { bodyBytesMax } = this.#limits
+    const bytes = await unpacked(body, encoding, bodyBytesMax)
+    const scanned = await this.#gently(scan(bytes))
+    if (scanned.spans.length === 0 && scanned.rejected > 0)
+      throw new Refusal(400, `no span is taken: ${scanned.why}`)
+    const parts = await this.#gently(divide(bytes, scanned))
+    if (parts.length > 0) await this.#onTraces(parts)
+    return toBinary(ExportTraceServiceResponseSchema, responseTo(scanned))
+  }
+
+  /** Drives work to its end in slices, with rests: a flood of bodies leaves most of the time to the tasks. */
+  async #gently<T>(work: Generator<undefined, T>): Promise<T> {
+    let untilMs = performance.now() + this.#limits.sliceMs
+    for (;;) {
+      const next = work.next()
+      if (next.done) return next.value
+      if (performance.now() < untilMs) continue
+      await sleep(this.#limits.restMs)
+      untilMs = performance.now() + this.#limits.sliceMs
+    }
+  }
+
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#works < this.#limits.worksMax) this.#works += 1
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    try {
+      return await work()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#works -= 1
+    }
+  }
+
+  async #bodyOf(request: IncomingMessage, hold: (bytes: number) => void): Promise<Buffer> {
+    const { bodyBytesMax } = this.#limits
+    if (Number(request.headers['content-length'] ?? 0) > bodyBytesMax) throw tooMuch(bodyBytesMax)
+    const chunks: Buffer[] = []
+    let bytes = 0
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      bytes += chunk.length
+      if (bytes > bodyBytesMax) throw tooMuch(bodyBytesMax)
+      hold(chunk.length)
+      chunks.push(chunk)
+    }
+    return Buffer.concat(chunks)
+  }
+}
+
+type Encoding = 'identity' | 'gzip' | 'deflate'
+
+/** What is said before the body: refused before it is read. */
+function encodingOf(request: IncomingMessage): Encoding {
   const path = (request.url ?? '').split('?', 1)[0]
   if (path !== '/v1/traces') throw new Refusal(404, `no ${path} here: POST spans to /v1/traces`)
   if (request.method !== 'POST') throw new Refusal(405, `${request.method}: POST spans instead`)
@@ -67,51 +169,36 @@ async function answer(request: IncomingMessage, options: ReceiverOptions): Promi
       415,
       `content type "${type}" is not taken: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf (${protobuf})`,
     )
-  const bytesMax = options.bodyBytesMax ?? defaults.bodyBytesMax
-  const bytes = await unpacked(await bodyOf(request, bytesMax), request, bytesMax)
-  await options.onSpans(decoded(bytes))
-  return toBinary(ExportTraceServiceResponseSchema, create(ExportTraceServiceResponseSchema))
+  const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
+  if (encoding === 'identity' || encoding === 'gzip' || encoding === 'deflate') return encoding
+  throw new Refusal(415, `content encoding "${encoding}": want gzip or deflate`)
 }
 
-function decoded(bytes: Uint8Array): ExportTraceServiceRequest {
-  try {
-    return fromBinary(ExportTraceServiceRequestSchema, bytes)
-  } catch (cause) {
-    throw new Refusal(400, `the body is no ExportTraceServiceRequest: ${String(cause)}`)
-  }
-}
+const unpack = { gzip: promisify(gunzip), deflate: promisify(inflate) } as const
 
-async function unpacked(
-  body: Buffer,
-  request: IncomingMessage,
-  bytesMax: number,
-): Promise<Uint8Array> {
-  const encoding = request.headers['content-encoding'] ?? 'identity'
+async function unpacked(body: Buffer, encoding: Encoding, bytesMax: number): Promise<Buffer> {
   if (encoding === 'identity') return body
-  if (encoding !== 'gzip') throw new Refusal(415, `content encoding "${encoding}": want gzip`)
   try {
-    return await gunzipped(body, { maxOutputLength: bytesMax })
+    return await unpack[encoding](body, { maxOutputLength: bytesMax })
   } catch (cause) {
-    const tooLarge = cause instanceof RangeError
-    if (tooLarge) throw tooMuch(bytesMax)
-    throw new Refusal(400, `the body is no gzip: ${String(cause)}`)
+    if (cause instanceof RangeError) throw tooMuch(bytesMax)
+    throw new Refusal(400, `the body is no ${encoding}: ${String(cause)}`)
   }
 }
 
-async function bodyOf(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
-  if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw tooMuch(bytesMax)
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > bytesMax) throw tooMuch(bytesMax)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
+function responseTo({ rejected, why }: Scanned) {
+  if (rejected === 0) return create(ExportTraceServiceResponseSchema)
+  return create(ExportTraceServiceResponseSchema, {
+    partialSuccess: { rejectedSpans: BigInt(rejected), errorMessage: `rejected: ${why}` },
+  })
 }
 
 function tooMuch(bytesMax: number): Refusal {
   return new Refusal(413, `more than ${bytesMax} bytes: export smaller batches`)
+}
+
+function busy(): Refusal {
+  return new Refusal(503, 'more spans than can be taken at once: try again in a second')
 }
 
 function send(response: ServerResponse, status: number, body: Uint8Array): void {

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Span_SpanKind as Kind } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import { traceId } from '../../coordinator/core/ids.ts'
 import type { Listening } from '../../coordinator/listen.ts'
-import { receiveSpans } from '../../coordinator/trace/otlp.ts'
+import { receiveRequests } from '../trace/received.ts'
 import { realSet } from '../ingest/data.ts'
 import type { Lab } from './lab.ts'
 import { openLab } from './lab.ts'
@@ -40,10 +40,8 @@ describe('traces of a plate through the whole lab', { ...needs, timeout: 200_000
   const byId = new Map<string, Seen>()
 
   before(async () => {
-    backend = await receiveSpans({
-      listen: '127.0.0.1:0',
-      onSpans: (request) => void spans.push(...spansOf(request)),
-    })
+    const listen = '127.0.0.1:0'
+    backend = await receiveRequests(listen, (request) => void spans.push(...spansOf(request)))
     lab = await openLab({ otlpBackend: backend.address })
     await lab.startCoordinator('c1')
     const manifest = await plateWithOneBroken(lab.dir)

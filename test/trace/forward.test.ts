@@ -8,9 +8,9 @@ import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/colle
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import { exportRequest } from '../../coordinator/trace/build.ts'
 import { openForwarder, tracesUrl } from '../../coordinator/trace/forward.ts'
-import { receiveSpans } from '../../coordinator/trace/otlp.ts'
 import { entitySpans, tracedOf } from '../../coordinator/trace/spans.ts'
 import { exampleTask, plateKey } from '../control/plate.ts'
+import { receiveRequests } from './received.ts'
 
 const found = tracedOf(exampleTask(), `${plateKey}/B07/t0/s1/z0/DNA`)
 assert.ok(found)
@@ -20,10 +20,7 @@ const never = (): void => assert.fail('nothing is dropped')
 
 test('all that is offered arrives, in order, merged into batches', async (t) => {
   const posts: ExportTraceServiceRequest[] = []
-  const receiver = await receiveSpans({
-    listen: '127.0.0.1:0',
-    onSpans: (post) => void posts.push(post),
-  })
+  const receiver = await receiveRequests('127.0.0.1:0', (post) => void posts.push(post))
   t.after(() => receiver.close())
   const forwarder = openForwarder({ endpoint: receiver.address, onDropped: never })
   for (let number = 0; number < 20; number++) assert.ok(forwarder.offer(request))

@@ -9,7 +9,7 @@ import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { CloseSchema, RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { hex, sha256, spanId, traceId } from '../../coordinator/core/ids.ts'
-import { attributes, byTrace, exportRequest, failedStatus } from '../../coordinator/trace/build.ts'
+import { attributes, exportRequest, failedStatus } from '../../coordinator/trace/build.ts'
 import { encodeTrace } from '../../coordinator/trace/encode.ts'
 import type { Traced } from '../../coordinator/trace/spans.ts'
 import { attemptTraceparent, entitySpans, tracedOf } from '../../coordinator/trace/spans.ts'
@@ -190,18 +190,6 @@ test('attributes and statuses of every kind have the bytes of the library', () =
   const status = [undefined, failedStatus(undefined), create(StatusSchema, { message: 'why' })]
   for (const one of status)
     digest([{ ...root, attributes: attributes({ ...named, ...texts }), status: one }])
-})
-
-test('a request is divided by trace, each part with its resource', () => {
-  const spans = [...entitySpans(traced(imageKey)), ...entitySpans(traced(`${plateKey}/B07/t0/s1`))]
-  const parts = byTrace(exportRequest(app, spans))
-  assert.deepEqual(
-    [...parts].map(([id, part]) => [id, part.resourceSpans[0]?.scopeSpans[0]?.spans.length]),
-    [
-      [traceId(app, imageKey, 1), 7],
-      [traceId(app, `${plateKey}/B07/t0/s1`, 1), 5],
-    ],
-  )
 })
 
 function traced(key: string): Traced {
