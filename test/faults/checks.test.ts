@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { at, flushAt } from './broken.ts'
 import { brokenEnds } from './broken-ends.ts'
+import { brokenIncoming, goodIncoming, goodLoss } from './broken-incoming.ts'
 import { brokenLogs } from './broken-logs.ts'
 import { brokenLooks, goodLooks } from './broken-looks.ts'
 import { invariants, judgeAll } from './checks/all.ts'
@@ -11,7 +12,7 @@ import type { Evidence } from './evidence.ts'
 import { announcement, goodStory, image, plate, resultOf } from './good.ts'
 import { tell } from './story.ts'
 
-const breaks = [...brokenLogs, ...brokenEnds, ...brokenLooks]
+const breaks = [...brokenLogs, ...brokenEnds, ...brokenLooks, ...brokenIncoming]
 
 function complaintsOf(evidence: Evidence): [name: string, complaints: readonly string[]][] {
   return [...judgeAll(evidence)].filter(([, complaints]) => complaints.length > 0)
@@ -20,6 +21,10 @@ function complaintsOf(evidence: Evidence): [name: string, complaints: readonly s
 test('every judge is silent about a good run', () => {
   assert.deepEqual(complaintsOf(tell(goodStory())), [])
   assert.deepEqual(complaintsOf(goodLooks(tell(goodStory()))), [])
+  assert.deepEqual(complaintsOf(goodIncoming(tell(goodStory()))), [])
+  const lossy = goodStory()
+  goodLoss.story(lossy)
+  assert.deepEqual(complaintsOf(goodLoss.evidence(tell(lossy))), [])
 })
 
 for (const { rule, how, says, story: change, evidence: alter, also = [] } of breaks)

@@ -12,8 +12,11 @@ import type {
   CommittedRecord,
   Evidence,
   JudgedPipeline,
+  PartitionEnd,
+  Position,
 } from './evidence.ts'
-import { readTopics } from './reader.ts'
+import { byPlace, readTopics } from './reader.ts'
+import { readRecords } from './segment-records.ts'
 import { readSegments } from './segments.ts'
 
 export type CollectOptions = {
@@ -24,13 +27,16 @@ export type CollectOptions = {
   readonly callLogs: readonly string[]
   /** Topics that are not held. */
   readonly leaveOut?: readonly string[]
+  /** Batches of one record that are not read. */
+  readonly unopened?: readonly Position[]
   readonly circumstances?: Partial<Circumstances>
 }
 
 /** Rejects when the topics, the segment files or a log cannot be read. */
 export async function collect(options: CollectOptions): Promise<Evidence> {
-  const { brokers, topicPrefix, pipeline, callLogs, leaveOut = [], circumstances } = options
-  const { committed, ends, dirs } = await readTopics(brokers, topicPrefix, leaveOut)
+  const { topicPrefix, pipeline, callLogs, leaveOut = [], circumstances } = options
+  const { committed: shown, ends, dirs } = await readTopics(options)
+  const committed = [...shown, ...deleted(ends, dirs[0] ?? '', topicPrefix)].toSorted(byPlace)
   const copies = dirs.map((dir) =>
     readSegments(dir, topicPrefix).filter(({ topic }) => !leaveOut.includes(topic)),
   )
@@ -55,6 +61,19 @@ export async function collect(options: CollectOptions): Promise<Evidence> {
   }
 }
 
+/** Input records that are no longer shown: they were read, or lost. */
+function deleted(
+  ends: readonly PartitionEnd[],
+  dataDir: string,
+  topicPrefix: string,
+): CommittedRecord[] {
+  return ends
+    .filter(({ topic, low }) => low > 0 && ['images.v1', 'commands.v1'].includes(topic))
+    .flatMap(({ topic, partition, low: below }) =>
+      readRecords(dataDir, { topicPrefix, topic, partition, below }),
+    )
+}
+
 /** Plans by plate acquisition, the first of each, without those that were refused. */
 function plansOf(committed: readonly CommittedRecord[]): PlatePlan[] {
   const refused = new Set<string>()
@@ -66,13 +85,23 @@ function plansOf(committed: readonly CommittedRecord[]): PlatePlan[] {
   const plans = new Map<string, PlatePlan>()
   for (const { topic, partition, offset, value } of committed) {
     if (topic !== 'commands.v1' || value === null || refused.has(`${partition}/${offset}`)) continue
-    const { action } = fromBinary(CommandSchema, value)
-    if (action.case !== 'plan') continue
-    const { experiment, plate, acquisition } = action.value
+    const plan = planIn(value)
+    if (!plan) continue
+    const { experiment, plate, acquisition } = plan
     const key = `${experiment}/${plate}/${acquisition}`
-    if (!plans.has(key)) plans.set(key, action.value)
+    if (!plans.has(key)) plans.set(key, plan)
   }
   return [...plans.values()]
+}
+
+/** Anything may be in an input; what nobody refused is judged elsewhere. */
+function planIn(value: Uint8Array): PlatePlan | undefined {
+  try {
+    const { action } = fromBinary(CommandSchema, value)
+    return action.case === 'plan' ? action.value : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** The last line of a process that was killed may be cut short, and the next process goes on behind it. */

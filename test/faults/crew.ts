@@ -7,6 +7,7 @@ import { createWriteStream, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { startProgram } from '../../dev/child.ts'
 import { root } from '../../dev/tools.ts'
 import type { Control } from './points.ts'
 
@@ -19,7 +20,14 @@ export type CrewEvent =
       readonly atMs: number
       readonly name: string
     }
-  | { readonly kind: 'ended'; readonly atMs: number; readonly name: string; readonly how: string }
+  | {
+      readonly kind: 'ended'
+      readonly atMs: number
+      readonly name: string
+      readonly how: string
+      /** Somebody wanted it. */
+      readonly isMeant: boolean
+    }
   | { readonly kind: 'owner'; readonly atMs: number; readonly name: string; readonly task: number }
 
 export type Crew = {
@@ -34,8 +42,12 @@ export type Crew = {
   processes(): { name: string; pid: number; vitals: string }[]
   /** undefined: it does not run at this moment. */
   pid(name: string): number | undefined
+  /** host:port of its OTLP receiver; undefined: it does not run, or has not said it yet. */
+  otlp(name: string): string | undefined
   kill(name: string): boolean
   control(name: string, change: Control): void
+  /** Starts one of another application beside them, and ends it. undefined: it got ready; else how it ended instead. */
+  probe(topicPrefix: string): Promise<string | undefined>
   /** Process ids that must not outlive us. */
   pids(): number[]
   close(): Promise<void>
@@ -53,6 +65,9 @@ type Member = {
   isWanted: boolean
   control: Control
   child: ChildProcess | undefined
+  otlp: string | undefined
+  /** It was told to go. */
+  isTold: boolean
   running: Promise<void> | undefined
 }
 
@@ -75,13 +90,17 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
   async function keep(member: Member): Promise<void> {
     const { name } = member
     while (member.isWanted) {
-      const child = launch(name)
+      const child = launch(member)
       member.child = child
+      member.isTold = false
       note('started', name)
       onChange()
       const how = await endOf(child)
       member.child = undefined
-      events.push({ kind: 'ended', name, atMs: Date.now(), how })
+      member.otlp = undefined
+      const isAtPoint = member.control.killAt !== undefined && how === 'SIGKILL'
+      const isMeant = member.isTold || isAtPoint
+      events.push({ kind: 'ended', name, atMs: Date.now(), how, isMeant })
       onChange()
       // A point is for one life.
       const { killAt: _, ...rest } = member.control
@@ -91,7 +110,8 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
     }
   }
 
-  function launch(name: string): ChildProcess {
+  function launch(member: Member): ChildProcess {
+    const { name } = member
     const preloads = ['points.ts', 'vitals.ts'].flatMap((file) => [
       '--import',
       join(root, 'test/faults', file),
@@ -100,7 +120,7 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
     const child = spawn(process.execPath, args, {
       cwd: root,
       detached: true,
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env,
         ...env,
@@ -112,6 +132,11 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
     })
     const file = createWriteStream(join(dir, `${name}.log`), { flags: 'a' })
     child.once('close', () => file.end())
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      if (!line.startsWith('{')) return
+      const { otlp } = JSON.parse(line) as { otlp?: string }
+      member.otlp = otlp === undefined ? undefined : new URL(otlp).host
+    })
     createInterface({ input: child.stderr }).on('line', (line) => {
       file.write(`${line}\n`)
       if (!line.includes('"task taken over"')) return
@@ -130,6 +155,8 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
         isWanted: false,
         control: {},
         child: undefined,
+        otlp: undefined,
+        isTold: false,
         running: undefined,
       }
       members.set(name, member)
@@ -144,6 +171,7 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
       const member = members.get(name)
       if (!member) return
       member.isWanted = false
+      member.isTold = true
       if (member.child) note('terminated', name)
       member.child?.kill('SIGTERM')
       member.child?.kill('SIGCONT')
@@ -157,9 +185,12 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
         child?.pid === undefined ? [] : [{ name, pid: child.pid, vitals: vitalsFile(name) }],
       ),
     pid: (name) => members.get(name)?.child?.pid,
+    otlp: (name) => members.get(name)?.otlp,
     kill(name) {
-      const child = members.get(name)?.child
+      const member = members.get(name)
+      const child = member?.child
       if (!child) return false
+      member.isTold = true
       note('killed', name)
       return child.kill('SIGKILL')
     },
@@ -168,6 +199,23 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
       if (!member) return
       member.control = { ...member.control, ...change }
       write(member)
+    },
+    async probe(topicPrefix) {
+      const own = {
+        WELLSPRING_TOPIC_PREFIX: topicPrefix,
+        WELLSPRING_APPLICATION: topicPrefix,
+        WELLSPRING_INSTANCE: 'probe',
+      }
+      const args = ['coordinator/main.ts']
+      const log = join(dir, 'probe.log')
+      const program = { name: 'probe', command: process.execPath, args, log }
+      try {
+        const running = await startProgram({ ...program, env: { ...env, ...own } })
+        await running.stop()
+        return undefined
+      } catch (error) {
+        return error instanceof Error ? error.message : String(error)
+      }
     },
     pids: () => [...members.values()].flatMap(({ child }) => child?.pid ?? []),
     async close() {

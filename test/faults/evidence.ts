@@ -32,6 +32,8 @@ export type JudgedStep = {
   /** Calling twice is harm. */
   readonly isNotIdempotent: boolean
   readonly echo: EchoInputs
+  /** What it digests is in a file, which has that digest. */
+  readonly isKept?: boolean
 }
 
 /** What an echo step digests. `step`: the step whose digests go in. */
@@ -50,7 +52,7 @@ export type CommittedRecord = {
   readonly key: string | null
   /** null: a tombstone. */
   readonly value: Buffer | null
-  /** Last value of each header, UTF-8. */
+  /** Last value of each header, UTF-8; one without a value is not there. */
   readonly headers: Readonly<Record<string, string>>
 }
 
@@ -122,6 +124,8 @@ export type Circumstances = {
   readonly retired?: readonly string[]
   /** state.v1 and status.v1 were compacted: what needs all of them is not judged. */
   readonly isCompacted: boolean
+  /** What was done on purpose that comes in (H1 to H7); undefined: nothing was. */
+  readonly incoming?: Incoming
   /** Undefined: I13 is not judged. */
   readonly neighbours?: Neighbours | undefined
   /** Where the brokers' copies of a partition do not agree. */
@@ -136,10 +140,69 @@ export type Circumstances = {
 
 export type Span = { readonly fromMs: number; readonly toMs: number }
 
+export type Position = {
+  readonly topic: string
+  readonly partition: number
+  readonly offset: number
+}
+
+/** What came in to do harm, and what was seen of its effects from outside. */
+export type Incoming = {
+  /** Input records that may be taken in or set aside, and nothing else. */
+  readonly odd: readonly Position[]
+  /** Batches of one record each that must be set aside unopened; nobody here has read them. */
+  readonly bombs: readonly Position[]
+  readonly deletions: readonly Deletion[]
+  readonly posts: readonly Post[]
+  readonly starts: readonly Start[]
+  /** Ends of coordinators that nobody brought about. */
+  readonly ends: readonly { readonly atMs: number; readonly name: string; readonly how: string }[]
+  /** Spans in which something came in and nothing else was wrong, and for some time behind it. */
+  readonly spans: readonly (Span & { readonly by: string })[]
+  /** undefined: the run had no time for it. */
+  readonly memory?: Memory
+  /** Where the reader of spans.v1 stood at the end; undefined: there was none. */
+  readonly spansRead?: readonly Position[]
+}
+
+/** Records of a partition below an offset were deleted, read or not. */
+export type Deletion = {
+  readonly topic: string
+  readonly partition: number
+  readonly to: number
+  readonly atMs: number
+}
+
+/** A request to the OTLP port of a coordinator. */
+export type Post = {
+  readonly atMs: number
+  readonly name: string
+  readonly what: string
+  readonly isHostile: boolean
+  /** undefined: the connection ended without an answer. */
+  readonly status: number | undefined
+  readonly tookMs: number
+  /** The process still ran when it was answered. */
+  readonly isThere: boolean
+}
+
+/** A coordinator was started beside something odd. */
+export type Start = {
+  readonly atMs: number
+  readonly beside: string
+  /** undefined: it got ready. */
+  readonly problem: string | undefined
+}
+
+/** Two spans of the same run: with only its plates, and with everything that comes in to do harm. */
+export type Memory = { readonly without: Span; readonly under: Span; readonly ratioMax: number }
+
 /** What I13 goes by. */
 export type Neighbours = {
   /** Images whose own data or calls were disturbed on purpose, and plate acquisitions with all of their images. */
   readonly disturbed: ReadonlySet<string>
+  /** Spans in which an input partition was disturbed, with all of its plates. */
+  readonly partitions?: readonly (Span & { readonly partition: number })[]
   /** Spans in which only those were disturbed, and by what: no process or connection was. */
   readonly spans: readonly (Span & { readonly by: string })[]
   /** Any other image has its first result within this, 95 of 100, from being announced. */
@@ -153,6 +216,8 @@ export type Sample = {
   readonly name: string
   readonly pid: number
   readonly rssBytes: number
+  /** The most since the look before. */
+  readonly peakBytes?: number
   readonly handles: number
   /** What the process tells of itself; undefined: nothing yet. */
   readonly heapBytes?: number

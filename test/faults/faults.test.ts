@@ -13,12 +13,18 @@ const TASKS = 4
 const RATE = 24
 
 async function judged(seed: number): Promise<RunResult> {
-  const drawn = { seed, minutes: MINUTES, coordinators: 2, brokers: 1, sessionTimeoutMs: 3_000 }
+  const drawn = {
+    seed,
+    minutes: MINUTES,
+    coordinators: 2,
+    brokers: 1,
+    sessionTimeoutMs: 3_000,
+    tasks: TASKS,
+  }
   const result = await run({
     ...drawn,
     pipeline: 'echo-levels.ts',
     judged: echoLevels,
-    tasks: TASKS,
     imagesPerSecond: RATE,
     faults: schedule({ ...drawn, withBrokerKills: false }),
     sampleEveryMs: 1_000,

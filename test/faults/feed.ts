@@ -35,7 +35,7 @@ export async function feed(
 }
 
 /** The broker may be away: a record may be there twice then, and must not be missing. */
-async function surely(work: () => Promise<void>): Promise<void> {
+export async function surely(work: () => Promise<void>): Promise<void> {
   for (;;) {
     try {
       return await work()
@@ -45,19 +45,32 @@ async function surely(work: () => Promise<void>): Promise<void> {
   }
 }
 
+export type Rest = {
+  readonly report: AuditReport
+  readonly isAtRest: boolean
+  /** Why the topics could not be read; undefined: they could. */
+  readonly problem?: string
+}
+
 /** Until everything planned has ended, or the time is up. */
-export async function untilRest(
-  client: Client,
-  pipeline: Pipeline,
-  endsMs: number,
-): Promise<{ report: AuditReport; isAtRest: boolean }> {
+export async function untilRest(client: Client, pipeline: Pipeline, endsMs: number): Promise<Rest> {
+  let report = nothingOf(pipeline)
   for (;;) {
-    const report = await auditOf(client, pipeline)
-    if (report.planned > 0 && report.missing === 0) return { report, isAtRest: true }
-    if (Date.now() > endsMs) return { report, isAtRest: false }
+    let problem: string | undefined
+    try {
+      report = await auditOf(client, pipeline)
+      if (report.planned > 0 && report.missing === 0) return { report, isAtRest: true }
+    } catch (error) {
+      problem = String(error)
+    }
+    const isEnough = Date.now() > endsMs
+    if (isEnough) return { report, isAtRest: false, ...(problem === undefined ? {} : { problem }) }
     await sleep(limits.restLookMs)
   }
 }
+
+const nothingOf = (pipeline: Pipeline): AuditReport =>
+  audit([], { label: pipeline.label, steps: [] })
 
 async function auditOf(client: Client, pipeline: Pipeline): Promise<AuditReport> {
   const records: TopicRecord[] = []

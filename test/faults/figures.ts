@@ -21,10 +21,32 @@ export function figuresOf(result: RunResult): string[] {
     `kill → next new result of its tasks: ${spread(delays(result, 'killed'))}`,
     `SIGTERM → next new result of its tasks: ${spread(delays(result, 'terminated'))}`,
     ...looksOf(result),
+    ...incomingFigures(result),
     `judged ${judging.records} records: read in ${seconds(judging.readMs)}, judged in ${seconds(judging.judgeMs)}, ` +
       `${Math.round(judging.rssBytes / MEGA)} MB of memory`,
   ]
 }
+
+/** What came in to do harm, and what became of it. */
+function incomingFigures({ notes, memory, events }: RunResult): string[] {
+  const own = events.filter((one) => one.kind === 'ended' && !one.isMeant)
+  const hostile = notes.posts.filter(({ isHostile }) => isHostile)
+  const answers = Map.groupBy(hostile, ({ status }) => String(status ?? 'closed'))
+  const slowest = notes.posts.reduce((most, { tookMs }) => Math.max(most, tookMs), 0)
+  const posts = [...answers].map(([status, all]) => `${status} ${all.length}`)
+  const ratio =
+    memory === undefined
+      ? 'not judged'
+      : `${mega(memory.under)} MB under what comes in, ${mega(memory.without)} MB without: ${(memory.under / memory.without).toFixed(2)}`
+  return [
+    `ends that nobody wanted ${own.length}; bombs ${notes.bombs.length}, deletions ${notes.deletions.length}, ` +
+      `starts beside an odd replica ${notes.starts.length}`,
+    `hostile posts ${hostile.length} (${posts.join(', ')}), the slowest answer after ${seconds(slowest)}`,
+    `memory of a coordinator, at most: ${ratio}`,
+  ]
+}
+
+const mega = (bytes: number): string => (bytes / MEGA).toFixed(0)
 
 /** I12 and I13 in numbers. */
 export function looksOf({ samples, log, calm }: RunResult): string[] {

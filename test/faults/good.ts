@@ -7,6 +7,7 @@ import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import {
   ImageStateSchema,
   PlateStateSchema,
+  RunPayloadSchema,
   RunState,
   SiteStateSchema,
   StepRunSchema,
@@ -140,12 +141,15 @@ export function flush(
   return { epoch, outcome: 'commit', what: { kind: 'flush', state, outputs, next, forged: {} } }
 }
 
-/** State of the site, with the runs of its images. */
+/** State of the site, with the runs of its images: two beside it, the others in a record of their own. */
 export function sites(states: readonly RunState[]): [string, Uint8Array][] {
   const images = states.map((state, at) =>
     create(ImageStateSchema, { channel: { name: `w${at + 1}` }, runs: [runIn(0, state)] }),
   )
-  return [[site, toBinary(SiteStateSchema, create(SiteStateSchema, { images }))]]
+  const held = (some: typeof images): Uint8Array =>
+    toBinary(SiteStateSchema, create(SiteStateSchema, { images: some }))
+  const own: [string, Uint8Array] = [site, held(images.slice(0, 2))]
+  return images.length > 2 ? [own, [`${site}#images.1`, held(images.slice(2))]] : [own]
 }
 
 function groups(): [string, Uint8Array][] {
@@ -153,6 +157,7 @@ function groups(): [string, Uint8Array][] {
   return [
     [well, toBinary(WellStateSchema, create(WellStateSchema, { runs: runs(2) }))],
     [plate, toBinary(PlateStateSchema, create(PlateStateSchema, { runs: runs(3) }))],
+    [`${plate}#run.3`, toBinary(RunPayloadSchema, create(RunPayloadSchema, { inputs: ['A01'] }))],
   ]
 }
 

@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createKafka } from '../../coordinator/log/connection.ts'
 import type { Cluster } from './cluster.ts'
 import type { Crew } from './crew.ts'
+import { injectKind, isOfKind } from './kinds/all.ts'
+import type { Ground } from './kinds/ground.ts'
 import type { SentPoison } from './plates.ts'
 import { poisonRecord } from './plates.ts'
 import { isOfFlush } from './points.ts'
@@ -23,6 +25,7 @@ export type Target = {
   readonly cluster: Cluster
   readonly topicPrefix: string
   readonly tasks: number
+  readonly ground: Ground
 }
 
 export type Injector = {
@@ -37,6 +40,7 @@ export function injector(target: Target): Injector {
   const { proxy } = cluster
   const stopped = new Set<number>()
   let poisons = 0
+  let kinds = 0
   let isHealing = false
 
   function signal(pid: number, name: 'SIGSTOP' | 'SIGCONT'): void {
@@ -54,6 +58,10 @@ export function injector(target: Target): Injector {
   }
 
   async function inject(fault: Fault): Promise<boolean> {
+    if (isOfKind(fault)) {
+      kinds += 1
+      return injectKind(fault, kinds, target.ground)
+    }
     const name = 'coordinator' in fault ? nameOf(fault.coordinator) : ''
     switch (fault.kind) {
       case 'kill':

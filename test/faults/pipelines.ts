@@ -2,6 +2,7 @@
 import type { DescMethod } from '@bufbuild/protobuf'
 import { getOption } from '@bufbuild/protobuf'
 import { Purity, step as stepOption } from '#proto/wellspring/contract/v1/options_pb.ts'
+import { EchoFileService } from '#proto/wellspring/steps/echo/v1/echo_file_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import type { EchoInputs, JudgedPipeline, JudgedStep } from './evidence.ts'
 
@@ -13,6 +14,25 @@ export const echoLevels: JudgedPipeline = {
   steps: [
     judged('echo-image', echoImage, { kind: 'image' }),
     judged('echo-site', echoSite, { kind: 'members', step: 'echo-image', withHoles: false }),
+    judged('echo-well', echoWell, { kind: 'members', step: 'echo-site', withHoles: false }),
+    judged('echo-plate', echoPlate, { kind: 'members', step: 'echo-well', withHoles: true }),
+  ],
+}
+
+/** test/pipelines/echo-files.ts */
+export const echoFiles: JudgedPipeline = {
+  label: 'echo-files-1',
+  steps: [
+    judged('echo-image', echoImage, { kind: 'image' }),
+    judged('echo-site', echoSite, { kind: 'members', step: 'echo-image', withHoles: false }),
+    {
+      ...judged('echo-file', EchoFileService.method.echoFile, {
+        kind: 'members',
+        step: 'echo-image',
+        withHoles: false,
+      }),
+      isKept: true,
+    },
     judged('echo-well', echoWell, { kind: 'members', step: 'echo-site', withHoles: false }),
     judged('echo-plate', echoPlate, { kind: 'members', step: 'echo-well', withHoles: true }),
   ],

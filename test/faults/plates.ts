@@ -6,7 +6,7 @@ import { hex, sha256, taskOf } from '../../coordinator/core/ids.ts'
 import type { OutgoingRecord } from '../../coordinator/log/client.ts'
 import { imageRecords, planOf, planRecord } from '../e2e/stage.ts'
 import type { Poison } from './schedule.ts'
-import { diceOf } from './schedule.ts'
+import { diceOf } from './dice.ts'
 
 const limits = { openPlates: 12, tooLargeBytes: 900_000 } as const
 

@@ -1,7 +1,8 @@
-// A record batch written past every client library, which would not write it: compressed by a codec nobody knows.
+// Record batches written past every client library: one Produce request, byte by byte.
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { crc32c } from '../../coordinator/log/crc32c.ts'
+import type { RawBatch } from './batch.ts'
+import { batchBytes, int16, int32, plainBatch } from './batch.ts'
 import { apiKeys, inFrames } from './frames.ts'
 
 /** What the three bits for it may say: 0 is none, 1 to 4 have names, 5 to 7 are nobody's. */
@@ -9,25 +10,44 @@ export const CODECS_UNKNOWN = [5, 6, 7] as const
 
 export type Place = { readonly topic: string; readonly partition: number }
 
-const limits = { answerMs: 5_000 } as const
+export type Produced = {
+  /** Kafka's error code; 0: it was taken in. */
+  readonly code: number
+  /** Of the first record; -1: it was not taken in. */
+  readonly offset: number
+}
+
+const limits = { answerMs: 15_000 } as const
 const NOT_LEADER = 6
 
-/** Kafka's error code (0: it was taken in), by the leader of the partition. */
+/** Kafka's error code (0: it was taken in) for one record, right in everything but the codec that it names. */
 export async function produceRaw(
   brokers: readonly string[],
   place: Place,
   codec: number,
 ): Promise<number> {
-  let code = NOT_LEADER
-  for (const broker of brokers) {
-    code = await ask(broker, place, batchOf(codec))
-    if (code !== NOT_LEADER) break
-  }
-  return code
+  const value = Buffer.from('squeezed in a way of its own')
+  const batch = { ...plainBatch([{ key: null, value, headers: [] }]), codec }
+  return (await produceBatch(brokers, place, batch)).code
 }
 
-/** One Produce request, version 3 (kafka.apache.org/protocol), and the error code of its answer. */
-async function ask(broker: string, place: Place, batch: Buffer): Promise<number> {
+/** What the leader of the partition says. Rejects when no broker answers. */
+export async function produceBatch(
+  brokers: readonly string[],
+  place: Place,
+  batch: RawBatch,
+): Promise<Produced> {
+  let produced: Produced = { code: NOT_LEADER, offset: -1 }
+  const bytes = batchBytes(batch)
+  for (const broker of brokers) {
+    produced = await ask(broker, place, bytes)
+    if (produced.code !== NOT_LEADER) break
+  }
+  return produced
+}
+
+/** A Produce request of version 7, and what its answer says (kafka.apache.org/protocol). */
+async function ask(broker: string, place: Place, batch: Buffer): Promise<Produced> {
   const [host = '', port = ''] = broker.split(':')
   const socket = connect({ host, port: Number(port), timeout: limits.answerMs })
   socket.on('timeout', () => socket.destroy(new Error(`${broker} does not answer`)))
@@ -39,7 +59,7 @@ async function ask(broker: string, place: Place, batch: Buffer): Promise<number>
   socket.write(
     framed([
       int16(apiKeys.Produce),
-      int16(3),
+      int16(7),
       int32(1),
       text('faults'),
       int16(-1),
@@ -55,51 +75,17 @@ async function ask(broker: string, place: Place, batch: Buffer): Promise<number>
   )
   try {
     const answer = await Promise.race([answered, failed])
-    // size, correlation id, one topic, its name, one partition, its index, the code
-    return answer.readInt16BE(4 + 4 + 4 + topic.length + 4 + 4)
+    // size, correlation id, one topic, its name, one partition, its index; then the code and the offset
+    const at = 4 + 4 + 4 + topic.length + 4 + 4
+    return { code: answer.readInt16BE(at), offset: Number(answer.readBigInt64BE(at + 2)) }
   } finally {
     socket.destroy()
   }
 }
 
-/** One record, right in everything but the codec that it names. */
-function batchOf(codec: number): Buffer {
-  const value = Buffer.from('squeezed in a way of its own')
-  // attributes, deltas of time and offset, no key, length of the value (zigzag), the value, no headers
-  const body = Buffer.concat([Buffer.of(0, 0, 0, 1, value.length * 2), value, Buffer.of(0)])
-  const records = Buffer.concat([Buffer.of(body.length * 2), body])
-  const nowMs = Buffer.alloc(8)
-  nowMs.writeBigInt64BE(BigInt(Date.now()))
-  const checked = Buffer.concat([
-    int16(codec),
-    int32(0),
-    nowMs,
-    nowMs,
-    Buffer.alloc(8 + 2 + 4, 0xff), // no producer id, epoch, sequence
-    int32(1),
-    records,
-  ])
-  const crc = Buffer.alloc(4)
-  crc.writeUInt32BE(crc32c(checked))
-  const head = Buffer.concat([int32(0), Buffer.of(2), crc]) // leader epoch, magic, checksum
-  return Buffer.concat([Buffer.alloc(8), int32(head.length + checked.length), head, checked])
-}
-
 function framed(parts: readonly Buffer[]): Buffer {
   const request = Buffer.concat(parts)
   return Buffer.concat([int32(request.length), request])
-}
-
-function int16(value: number): Buffer {
-  const bytes = Buffer.alloc(2)
-  bytes.writeInt16BE(value)
-  return bytes
-}
-
-function int32(value: number): Buffer {
-  const bytes = Buffer.alloc(4)
-  bytes.writeInt32BE(value)
-  return bytes
 }
 
 function text(value: string): Buffer {

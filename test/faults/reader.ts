@@ -7,15 +7,16 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fetchJars, findJava, JVM_FLAGS, runJava } from '../../dev/broker/java.ts'
 import { stateDir } from '../../dev/tools.ts'
-import type { CommittedRecord, PartitionEnd } from './evidence.ts'
+import type { CommittedRecord, PartitionEnd, Position } from './evidence.ts'
 
 const source = join(import.meta.dirname, 'java', 'Reader.java')
 
 type Line =
   | { readonly kind: 'dir'; readonly path: string }
   | ({ readonly kind: 'end' } & PartitionEnd)
-  | ({ readonly kind: 'record' } & Omit<CommittedRecord, 'value'> & {
+  | ({ readonly kind: 'record' } & Omit<CommittedRecord, 'value' | 'headers'> & {
         readonly value: string | null
+        readonly headers: Readonly<Record<string, string | null>>
       })
   | { readonly kind: 'done' }
 
@@ -26,15 +27,22 @@ export type TopicsRead = {
   readonly dirs: string[]
 }
 
+export type TopicsOptions = {
+  readonly brokers: readonly string[]
+  readonly topicPrefix: string
+  readonly leaveOut?: readonly string[]
+  /** Batches that are passed over, each of one record. */
+  readonly unopened?: readonly Position[]
+}
+
 /** All topics with a prefix but those left out, up to their last stable offsets. */
-export async function readTopics(
-  brokers: readonly string[],
-  topicPrefix: string,
-  leaveOut: readonly string[] = [],
-): Promise<TopicsRead> {
+export async function readTopics(options: TopicsOptions): Promise<TopicsRead> {
+  const { brokers, topicPrefix, leaveOut = [], unopened = [] } = options
   const java = await findJava()
   const classPath = `${await compiled()}:${await fetchJars('judge-libs')}`
-  const args = [...JVM_FLAGS, '-cp', classPath, 'Reader', brokers.join(','), topicPrefix]
+  const places = unopened.map((one) => `${topicPrefix}${one.topic}/${one.partition}@${one.offset}`)
+  const asked = [brokers.join(','), topicPrefix, places.join(',')]
+  const args = [...JVM_FLAGS, '-cp', classPath, 'Reader', ...asked]
   const child = spawn(java, args, { stdio: ['ignore', 'pipe', 'pipe'] })
   const exited = once(child, 'close')
   let errors = ''
@@ -83,9 +91,11 @@ function take(read: TopicsRead, line: Exclude<Line, { kind: 'dir' | 'done' }>): 
     return
   }
   const { offset, timestampMs, key, value } = line
-  const headers: Record<string, string> = {}
+  const headers = Object.create(null) as Record<string, string>
   for (const [name, bytes] of Object.entries(line.headers)) {
     const header = headerName(name)
+    // A name without a value says nothing.
+    if (bytes === null) continue
     headers[header] = header === TYPE_HEADER ? typeName(bytes) : text(bytes)
   }
   read.committed.push({
@@ -115,7 +125,8 @@ const typeName = memo((base64) => text(base64))
 
 const text = (base64: string | null): string => Buffer.from(base64 ?? '', 'base64').toString()
 
-function byPlace(a: CommittedRecord, b: CommittedRecord): number {
+/** By topic, partition and offset. */
+export function byPlace(a: CommittedRecord, b: CommittedRecord): number {
   if (a.topic !== b.topic) return a.topic < b.topic ? -1 : 1
   return a.partition - b.partition || a.offset - b.offset
 }

@@ -9,6 +9,7 @@ const options = {
   minutes: 15,
   coordinators: 3,
   brokers: 1,
+  tasks: 6,
   sessionTimeoutMs: 6_000,
   withBrokerKills: true,
 } as const

@@ -1,4 +1,7 @@
 // What goes wrong when, drawn from a seed: the same seed is the same list. Pure; run.ts carries it out.
+import { deck, diceOf } from './dice.ts'
+import type { Kind, KindFault } from './kinds/draw.ts'
+import { kindFaults, kindsMs } from './kinds/draw.ts'
 import { isOfFlush, POINTS } from './points.ts'
 
 const HOUR_MS = 3_600_000
@@ -49,6 +52,7 @@ export const LOSABLE = [
 export const WEATHERS = ['cut', 'stall', 'delay', 'throttle'] as const
 
 export type Fault =
+  | KindFault
   | { readonly kind: 'kill'; readonly coordinator: number }
   /** kill -9 at the n-th time that the point comes by. */
   | {
@@ -106,11 +110,18 @@ export type ScheduleOptions = {
   readonly sessionTimeoutMs: number
   /** Also kill -9 of the broker. */
   readonly withBrokerKills: boolean
+  /** Partitions of the inputs. */
+  readonly tasks: number
+  /** Kinds of trouble that come in with the inputs, the services and the ports; default: none. */
+  readonly kinds?: readonly Kind[]
+  /** Nothing but these kinds. */
+  readonly kindsOnly?: boolean
 }
 
 const limits = {
   /** Everything runs undisturbed at first. */
   firstMs: 4_000,
+  firstKindMs: 6_000,
   /** A run that is long enough begins with what may touch some plates only, so that neighbours can be judged (I13). */
   neighboursMs: 48_000,
   neighboursMinutesMin: 2,
@@ -145,8 +156,16 @@ export function schedule(options: ScheduleOptions): readonly Planned[] {
   const calm = isCrowded ? [] : calmFaults(options.coordinators, endMs)
   const calmMs = calm.map(({ atMs }) => atMs)
   const withNeighbours = options.minutes >= limits.neighboursMinutesMin
+  const { kinds = [] } = options
   const someMs = withNeighbours ? limits.neighboursMs : 0
-  const pace = { firstMs: someMs + limits.firstMs, endMs, calmMs }
+  // Kinds come alone at first, so that it can be judged what they do to others.
+  const ofKinds = kindFaults({ ...options, kinds }, Math.max(someMs, limits.firstKindMs))
+  if (options.kindsOnly) return ofKinds
+  const aloneMs =
+    kinds.length === 0
+      ? someMs
+      : Math.max(someMs, limits.firstKindMs) + kindsMs({ ...options, kinds })
+  const pace = { firstMs: aloneMs + limits.firstMs, endMs, calmMs }
   const heavy = every(dice, { ...pace, gapMs }, heavyFaults(dice, options))
   const light = every(dice, { ...pace, gapMs: limits.lightMs }, lightFaults(dice, options))
   const { neighboursFirstMs, neighboursGapMs } = limits
@@ -156,7 +175,22 @@ export function schedule(options: ScheduleOptions): readonly Planned[] {
   const broken = several
     ? every(dice, { ...pace, gapMs: limits.brokersMs }, brokerFaults(dice, options))
     : []
-  return [...ofSome, ...calm, ...heavy, ...light, ...broken].toSorted((a, b) => a.atMs - b.atMs)
+  const all = [...ofSome, ...ofKinds, ...calm, ...heavy, ...light, ...broken]
+  return all.toSorted((a, b) => a.atMs - b.atMs)
+}
+
+export type Phases = {
+  readonly withoutMs: readonly [number, number]
+  readonly underMs: readonly [number, number]
+}
+
+/** When only plates are worked on, lies and poison at most, and when kinds of trouble come in alone; undefined: no time. */
+export function phasesOf(options: ScheduleOptions): Phases | undefined {
+  const { minutes, kinds = [] } = options
+  if (minutes < limits.neighboursMinutesMin || kinds.length === 0) return undefined
+  const { neighboursMs } = limits
+  const endMs = neighboursMs + kindsMs({ minutes, kinds })
+  return { withoutMs: [limits.neighboursFirstMs, neighboursMs], underMs: [neighboursMs, endMs] }
 }
 
 function calmFaults(coordinators: number, endMs: number): Planned[] {
@@ -174,17 +208,6 @@ function calmFaults(coordinators: number, endMs: number): Planned[] {
 export function pointsLeftOut(planned: readonly Planned[]): string[] {
   const chosen = new Set(planned.map(({ fault }) => (fault.kind === 'point' ? fault.point : '')))
   return POINTS.filter((point) => !chosen.has(point))
-}
-
-/** Uniform in [0, 1), the same for the same seed (mulberry32). */
-export function diceOf(seed: number): () => number {
-  let at = seed >>> 0
-  return () => {
-    at = (at + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(at ^ (at >>> 15), at | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
 }
 
 function every(
@@ -329,13 +352,4 @@ function* faultsOfSome(dice: () => number): Generator<Fault, never> {
     yield { kind: 'poison', poison: poisons.next().value }
     yield { kind: 'lie', lie: lies.next().value, forMs }
   }
-}
-
-/** All cards in a drawn order, again and again. */
-function* deck<T>(dice: () => number, cards: readonly T[]): Generator<T, never> {
-  for (;;)
-    yield* cards
-      .map((card) => ({ card, at: dice() }))
-      .toSorted((a, b) => a.at - b.at)
-      .map(({ card }) => card)
 }

@@ -1,24 +1,40 @@
-// The step services of a run: two honest replicas with the kit, one without it that lies when told. Each keeps its
-// port and its log of executions over its deaths.
-import { writeFileSync } from 'node:fs'
+// The step services of a run: honest replicas with the kit, one without it that lies when told, and one that is there
+// only now and then, with a contract of its own. Each keeps its port and its log of executions over its deaths.
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
+import { EchoFileService } from '#proto/wellspring/steps/echo/v1/echo_file_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import type { Running } from '../../dev/child.ts'
+import { takePort } from '../../dev/broker.ts'
 import { startProgram } from '../../dev/child.ts'
+import type { Output, Variant } from './kinds/draw.ts'
+import { FAILS_AT_LENGTH } from './kinds/entities.ts'
 import type { Lie } from './schedule.ts'
 import type { Mode } from './service.ts'
 
-const limits = { workMs: 20 } as const
+const limits = { workMs: 20, messageChars: 1_024 } as const
+
+/** What is asked for of calls by the name of their plate. */
+const failures = {
+  [`/${FAILS_AT_LENGTH}`]: { reason: 'NOT_YET', messageChars: limits.messageChars },
+} as const
 
 export type Services = {
   /** Of WELLSPRING_SERVICES. */
   readonly addresses: string
+  /** Images below it must be there. */
+  readonly shareDir: string
   /** kill -9 of an honest replica, back after downMs. */
   kill(which: number, downMs: number): Promise<void>
   /** It takes connections and answers nothing. */
   stop(which: number, forMs: number): Promise<void>
   lie(lie: Lie, forMs: number): void
+  /** Outputs that are named and are not what they are said to be. */
+  lieAboutOutputs(output: Output, forMs: number): void
+  /** A replica more, whose contract is another, until `work` is done. false: there is one already. */
+  odd(variant: Variant, work: () => Promise<void>): Promise<boolean>
   /** All back, and honest. */
   heal(): Promise<void>
   /** Logs of executions, one JSON object a line. */
@@ -27,34 +43,52 @@ export type Services = {
   close(): Promise<void>
 }
 
-type Replica = { readonly name: string; running: Running | undefined; back: Promise<void> }
+type Replica = { readonly name: Name; running: Running | undefined; back: Promise<void> }
+
+/** Program of each. */
+const programs = {
+  'echo-1': 'services/echo/main.ts',
+  'echo-2': 'services/echo/main.ts',
+  file: 'services/echo/file.ts',
+  liar: 'test/faults/service.ts',
+  odd: 'test/faults/odd-service.ts',
+} as const
+type Name = keyof typeof programs
 
 export async function openServices(dir: string, onChange: () => void): Promise<Services> {
   const modeFile = join(dir, 'liar.mode.json')
+  const shareDir = join(dir, 'share')
+  mkdirSync(shareDir, { recursive: true })
   const honest: Replica[] = []
-  for (const name of ['echo-1', 'echo-2'])
+  for (const name of ['echo-1', 'echo-2'] as const)
     honest.push({ name, running: await start(name), back: Promise.resolve() })
   const liar = await start('liar')
-  const addresses = [...honest.map(({ running }) => running), liar].flatMap((one) =>
+  const file = await start('file')
+  const oddAddress = `127.0.0.1:${await takePort(0)}`
+  let odd: Running | undefined
+  const echoes = [...honest.map(({ running }) => running), liar].flatMap((one) =>
     one ? [one.address] : [],
   )
   const ports = new Map(honest.map(({ name, running }) => [name, running?.address ?? '']))
-  const callLogs = ['echo-1', 'echo-2', 'liar'].map((name) => join(dir, `${name}.calls.jsonl`))
-  for (const file of callLogs) writeFileSync(file, '')
+  const callLogs = Object.keys(programs).map((name) => join(dir, `${name}.calls.jsonl`))
+  for (const log of callLogs) writeFileSync(log, '')
   let isClosing = false
 
-  function start(name: string, listen = '127.0.0.1:0'): Promise<Running> {
+  function start(name: Name, listen = '127.0.0.1:0', more = {}): Promise<Running> {
     return startProgram({
       name,
       command: process.execPath,
-      args: [name === 'liar' ? 'test/faults/service.ts' : 'services/echo/main.ts'],
+      args: [programs[name]],
       log: join(dir, `${name}.log`),
       env: {
         WELLSPRING_LISTEN: listen,
         WELLSPRING_STORE: join(dir, 'store'),
         WELLSPRING_ECHO_DELAY_MS: String(limits.workMs),
         WELLSPRING_ECHO_LOG: join(dir, `${name}.calls.jsonl`),
+        WELLSPRING_ECHO_FAIL: JSON.stringify(failures),
+        WELLSPRING_ECHO_PRESENT_BELOW: pathToFileURL(shareDir).href,
         FAULTS_MODE: modeFile,
+        ...more,
       },
     })
   }
@@ -67,10 +101,19 @@ export async function openServices(dir: string, onChange: () => void): Promise<S
     }
   }
 
-  const pids = (): number[] => [...honest.flatMap(({ running }) => running?.pid ?? []), liar.pid]
+  const pids = (): number[] =>
+    [...honest.map(({ running }) => running), odd, liar, file].flatMap((one) => one?.pid ?? [])
+
+  function told(mode: Mode): void {
+    writeFileSync(modeFile, JSON.stringify(mode))
+  }
 
   return {
-    addresses: addresses.map((address) => `${EchoService.typeName}=${address}`).join(','),
+    addresses: [
+      ...[...echoes, oddAddress].map((address) => `${EchoService.typeName}=${address}`),
+      ...[file, liar].map(({ address }) => `${EchoFileService.typeName}=${address}`),
+    ].join(','),
+    shareDir,
     async kill(which, downMs) {
       const replica = honest[which]
       if (!replica?.running) return
@@ -91,12 +134,23 @@ export async function openServices(dir: string, onChange: () => void): Promise<S
       await sleep(forMs)
       signal(replica, 'SIGCONT')
     },
-    lie(lie, forMs) {
-      const mode: Mode = { lie, untilMs: Date.now() + forMs }
-      writeFileSync(modeFile, JSON.stringify(mode))
+    lie: (lie, forMs) => told({ lie, untilMs: Date.now() + forMs }),
+    lieAboutOutputs: (output, forMs) => told({ output, untilMs: Date.now() + forMs }),
+    async odd(variant, work) {
+      if (odd || isClosing) return false
+      odd = await start('odd', oddAddress, { FAULTS_VARIANT: variant })
+      onChange()
+      try {
+        await work()
+      } finally {
+        await odd.stop()
+        odd = undefined
+        onChange()
+      }
+      return true
     },
     async heal() {
-      writeFileSync(modeFile, '{}')
+      told({ untilMs: 0 })
       for (const replica of honest) {
         signal(replica, 'SIGCONT')
         await replica.back
@@ -108,7 +162,8 @@ export async function openServices(dir: string, onChange: () => void): Promise<S
       isClosing = true
       for (const replica of honest) signal(replica, 'SIGCONT')
       await Promise.all(honest.map(({ back }) => back.catch(() => {})))
-      await Promise.all([...honest.map(({ running }) => running?.stop()), liar.stop()])
+      const all = [...honest.map(({ running }) => running), odd, liar, file]
+      await Promise.all(all.flatMap((one) => (one ? [one.stop()] : [])))
     },
   }
 }

@@ -174,12 +174,13 @@ function outputsDigest(outputs: readonly Written[]): Uint8Array {
 /** Plans, plates, wells, sites, each in order of key. */
 function stateDigest(state: ReadonlyMap<string, Uint8Array>): Uint8Array {
   const digest = createHash('sha256')
-  const level = (key: string): number => (key.endsWith('#plan') ? 0 : key.split('/').length)
-  const sorted = [...state].toSorted(([a], [b]) => level(a) - level(b) || (a < b ? -1 : 1))
-  for (const [key, value] of sorted)
-    digest
-      .update(key.replace(/#plan$/, ''))
-      .update('\n')
-      .update(value)
+  const level = (key: string): number => {
+    if (/#plan(\.\d+)?$/.test(key)) return 0
+    return /#run\.\d+$/.test(key) ? Infinity : key.split('/').length
+  }
+  const sorted = [...state].toSorted(([a], [b]) =>
+    level(a) === level(b) ? (a < b ? -1 : 1) : level(a) - level(b),
+  )
+  for (const [key, value] of sorted) digest.update(key).update('\n').update(value)
   return digest.digest().subarray(0, 16)
 }

@@ -1,6 +1,6 @@
 // Looks at a run every few seconds, from outside: memory and handles of the coordinators by /proc, how far their
 // committed checkpoints are behind the inputs, and how much state.v1 holds.
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fromBinary } from '@bufbuild/protobuf'
@@ -12,6 +12,9 @@ import { followTopic } from './follow.ts'
 import type { Vitals } from './vitals.ts'
 
 const INPUTS = ['images.v1', 'commands.v1'] as const
+
+/** proc(5), /proc/pid/clear_refs. */
+const RESET_PEAK = '5'
 
 export type Watched = {
   /** Coordinators that run at this moment; the file is the one of vitals.ts. */
@@ -75,8 +78,11 @@ function sampleOf(who: Pick<Sample, 'name' | 'pid' | 'atMs'>, vitals: string): S
     const status = readFileSync(`/proc/${who.pid}/status`, 'utf8')
     const rssBytes = Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1_024
     if (Number.isNaN(rssBytes)) return []
+    const peakBytes = Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1_024
+    // The kernel begins anew with what there is now: the next look sees the most since this one.
+    writeFileSync(`/proc/${who.pid}/clear_refs`, RESET_PEAK)
     const handles = readdirSync(`/proc/${who.pid}/fd`).length
-    return [{ ...who, rssBytes, handles, ...vitalsOf(vitals, who.pid) }]
+    return [{ ...who, rssBytes, peakBytes, handles, ...vitalsOf(vitals, who.pid) }]
   } catch {
     return []
   }
@@ -116,7 +122,7 @@ function followState(client: Client, signal: AbortSignal) {
       for (const one of fromBinary(CheckpointSchema, value).next)
         next.set(`${one.topic}/${partition}`, one.next)
     // A plate keeps its summary for ever: <experiment>/<plate>/<acquisition>.
-    if (name.startsWith('#') || (name.split('/').length === 3 && !name.endsWith('#plan'))) return
+    if (name.startsWith('#') || (name.split('/').length === 3 && !name.includes('#'))) return
     if (value === null) open.delete(name)
     else open.add(name)
   })

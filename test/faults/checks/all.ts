@@ -1,15 +1,19 @@
-// The invariants of takeover.md (T) and kafka.md §4.12 (I), each with its judge. W: the evidence can be judged at all.
+// The invariants of takeover.md (T) and kafka.md §4.12 (I), and what becomes of trouble that comes in (H), each with its
+// judge. W: the evidence can be judged at all.
 import type { Evidence } from '../evidence.ts'
+import { setAside } from './aside.ts'
 import { attempts } from './attempts.ts'
 import { bounded } from './bounds.ts'
 import { allEnded, exactlyOnce } from './ends.ts'
 import { inputs } from './inputs.ts'
 import { epochs, flushOrder, onlyTheOwner, rebuilt } from './journal.ts'
 import { keys } from './keys.ts'
+import { lossesNamed } from './loss.ts'
 import { calmLatencies, neighbours } from './neighbours.ts'
 import { announced } from './outputs.ts'
 import { noPhantom } from './phantom.ts'
 import { atRest } from './rest.ts'
+import { endings, memory, memoryFigures, oddReplicas, ports } from './survival.ts'
 import { waitingData } from './waiting.ts'
 import { whole } from './whole.ts'
 
@@ -65,6 +69,43 @@ export const invariants: readonly Invariant[] = [
     title: 'plates do not disturb each other',
     check: neighbours,
     isSaid: (evidence) => calmLatencies(evidence).length > 0,
+  },
+  {
+    name: 'H1',
+    title: 'whatever comes in is taken in or set aside, once',
+    check: setAside,
+    isSaid: ({ circumstances: { incoming } }) =>
+      (incoming?.odd.length ?? 0) + (incoming?.bombs.length ?? 0) > 0,
+  },
+  {
+    name: 'H2',
+    title: 'no process ends more than three times over one',
+    check: endings,
+    isSaid: ({ circumstances: { incoming } }) => (incoming?.spans.length ?? 0) > 0,
+  },
+  {
+    name: 'H3',
+    title: 'what does not fit is not called, and stops no start',
+    check: oddReplicas,
+    isSaid: ({ circumstances: { incoming } }) => (incoming?.starts.length ?? 0) > 0,
+  },
+  {
+    name: 'H4',
+    title: 'a port refuses what is hostile, takes what is honest',
+    check: ports,
+    isSaid: ({ circumstances: { incoming } }) => (incoming?.posts.length ?? 0) > 0,
+  },
+  {
+    name: 'H5',
+    title: 'what was deleted unread is counted, named, accepted',
+    check: lossesNamed,
+    isSaid: ({ circumstances: { incoming } }) => (incoming?.deletions.length ?? 0) > 0,
+  },
+  {
+    name: 'H6',
+    title: 'memory does not follow what others claim',
+    check: memory,
+    isSaid: (evidence) => memoryFigures(evidence) !== undefined,
   },
 ]
 

@@ -1,10 +1,11 @@
 // T5, I1: everything planned ends in exactly one of a result, a dead letter and a hole, and nothing is there twice.
-import type { CommittedRecord, Evidence } from '../evidence.ts'
+import type { CommittedRecord, Evidence, Position } from '../evidence.ts'
 import { once, planned, stepsAt, upwards } from './names.ts'
 import {
   announcements,
   closes,
   deadLetters,
+  isLost,
   latestCloses,
   placeOf,
   plateEvents,
@@ -184,9 +185,14 @@ function refusedOnce(evidence: Evidence): string[] {
     if (message.failure?.reason === 'PLATE_RETIRED') tooLate.add(place)
   }
   const readable = new Set(announcements(evidence).map(({ record }) => placeOf(record)))
-  const poisoned = new Set(evidence.circumstances.poisoned.map(placeOf))
+  const { poisoned: made, incoming } = evidence.circumstances
+  // What may be either is judged elsewhere (H1).
+  const odd = new Set(incoming?.odd.map(placeOf))
+  const isToBeRefused = (place: Position): boolean =>
+    !odd.has(placeOf(place)) && !isLost(evidence, place)
+  const poisoned = new Set(made.filter(isToBeRefused).map(placeOf))
   for (const record of evidence.committed)
-    if (record.topic === 'images.v1' && !readable.has(placeOf(record)))
+    if (record.topic === 'images.v1' && !readable.has(placeOf(record)) && isToBeRefused(record))
       poisoned.add(placeOf(record))
   const refused = [...poisoned].flatMap((place) => {
     const count = letters.get(place) ?? 0
@@ -194,7 +200,8 @@ function refusedOnce(evidence: Evidence): string[] {
   })
   const innocent = announcements(evidence).flatMap(({ record, entity }) => {
     const place = placeOf(record)
-    const isGood = planned(evidence).has(entity) && !poisoned.has(place) && !tooLate.has(place)
+    const isGood =
+      planned(evidence).has(entity) && ![poisoned, tooLate, odd].some((exempt) => exempt.has(place))
     return isGood && letters.has(place)
       ? [`${place} is ${entity}, a good image, and was refused`]
       : []

@@ -145,26 +145,29 @@ const ORDER: ReadonlyMap<number, number> = new Map([
   [5, 2],
   [6, 3],
 ])
+/** Behind all of them, what is large of a step run. */
+const LAST = 4
 
-/** The hash is over keys and values in order of key, level by level; plans go by their plate's key. */
+/** The hash is over keys and values, kind by kind, each in order of key; what goes on beside a record is of its kind. */
 function rebuild(): { put(key: string, value: Buffer | null): void; digest(): Buffer } {
-  const rank = (key: string): number =>
-    key.endsWith('#plan') ? 0 : (ORDER.get(key.split('/').length) ?? 4)
-  const levels: Map<string, Buffer>[] = [new Map(), new Map(), new Map(), new Map(), new Map()]
+  const rank = (key: string): number => {
+    const [entity = '', beside = ''] = key.split('#')
+    if (beside.startsWith('plan')) return 0
+    return beside.startsWith('run') ? LAST : (ORDER.get(entity.split('/').length) ?? LAST)
+  }
+  const kinds: Map<string, Buffer>[] = [new Map(), new Map(), new Map(), new Map(), new Map()]
   const sorted: ([string, Buffer][] | undefined)[] = []
   return {
     put(key, value) {
       const at = rank(key)
-      const level = levels[at]
-      const name = at === 0 ? key.slice(0, -'#plan'.length) : key
-      if (value === null) level?.delete(name)
-      else level?.set(name, value)
+      if (value === null) kinds[at]?.delete(key)
+      else kinds[at]?.set(key, value)
       sorted[at] = undefined
     },
     digest() {
       const hash = createHash('sha256')
-      for (const [at, level] of levels.entries()) {
-        const list = (sorted[at] ??= [...level].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      for (const [at, kind] of kinds.entries()) {
+        const list = (sorted[at] ??= [...kind].toSorted(([a], [b]) => (a < b ? -1 : 1)))
         for (const [key, value] of list) hash.update(key).update('\n').update(value)
       }
       return hash.digest().subarray(0, 16)

@@ -28,9 +28,14 @@ export type CalmLatency = {
 export function calmLatencies(evidence: Evidence): readonly CalmLatency[] {
   const { neighbours: known } = evidence.circumstances
   if (!known) return []
-  const { disturbed, spans, latencyP95MsMax: maxMs } = known
+  const { disturbed, partitions = [], spans, latencyP95MsMax: maxMs } = known
   const innocent = latencies(evidence).filter(
-    ({ entity }) => !disturbed.has(entity) && !disturbed.has(plateOf(entity)),
+    ({ entity, partition, fromMs }) =>
+      !disturbed.has(entity) &&
+      !disturbed.has(plateOf(entity)) &&
+      !partitions.some(
+        (one) => one.partition === partition && one.fromMs <= fromMs && fromMs <= one.toMs,
+      ),
   )
   return spans.flatMap(({ by, fromMs, toMs }) => {
     // One announced at the very end may be hit by what comes next.
@@ -44,7 +49,12 @@ export function calmLatencies(evidence: Evidence): readonly CalmLatency[] {
   })
 }
 
-export type Latency = { readonly entity: string; readonly fromMs: number; readonly toMs: number }
+export type Latency = {
+  readonly entity: string
+  readonly partition: number
+  readonly fromMs: number
+  readonly toMs: number
+}
 
 /** From each image's announcement to its first result; for ever, when it has none. */
 export function latencies(evidence: Evidence): readonly Latency[] {
@@ -57,7 +67,7 @@ export function latencies(evidence: Evidence): readonly Latency[] {
     if (seen.has(entity)) return []
     seen.add(entity)
     const toMs = first.get(entity) ?? Number.POSITIVE_INFINITY
-    return [{ entity, fromMs: record.timestampMs, toMs }]
+    return [{ entity, partition: record.partition, fromMs: record.timestampMs, toMs }]
   })
 }
 

@@ -2,7 +2,9 @@
 // gave it.
 import { createHash } from 'node:crypto'
 import { fromBinary } from '@bufbuild/protobuf'
+import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import type { StepResult } from '#proto/wellspring/record/v1/output_pb.ts'
+import { EchoFileResponseSchema } from '#proto/wellspring/steps/echo/v1/echo_file_pb.ts'
 import { EchoImageResponseSchema } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import type { Evidence, JudgedStep } from '../evidence.ts'
 import { once, planned, stepsAt } from './names.ts'
@@ -19,6 +21,9 @@ export function noPhantom(evidence: Evidence): string[] {
       complaints.push(`${name} at ${placeOf(record)}: no execution of ${message.effectKey} gave it`)
     const step = evidence.pipeline.steps.find((one) => one.name === message.step)
     if (!step) continue
+    const kept = step.isKept ? fileIn(message)?.sha256 : digestIn(message)
+    if (kept !== digestIn(message))
+      complaints.push(`${name} at ${placeOf(record)} names a file of digest ${kept ?? 'none'}`)
     const wanted = digestsOf(evidence, step, message, record.offset)
     const found = digestIn(message)
     if (wanted && !wanted.includes(found))
@@ -52,6 +57,10 @@ function outsideThePlan(evidence: Evidence): string[] {
 /** Every echo answers with its digest in field 1. */
 export function digestIn({ output }: StepResult): string {
   return fromBinary(EchoImageResponseSchema, output?.value ?? new Uint8Array()).digest
+}
+
+function fileIn({ output }: StepResult): Artifact | undefined {
+  return fromBinary(EchoFileResponseSchema, output?.value ?? new Uint8Array()).file
 }
 
 /** The digests that a result may have; undefined: its inputs are not all listed. */

@@ -9,7 +9,7 @@ import {
   PlateEventSchema,
   StepResultSchema,
 } from '#proto/wellspring/record/v1/output_pb.ts'
-import type { CommittedRecord, Evidence } from '../evidence.ts'
+import type { CommittedRecord, Evidence, Position } from '../evidence.ts'
 import { once } from './names.ts'
 
 export type Found<D extends DescMessage> = {
@@ -31,15 +31,27 @@ export const plateEvents = once((evidence) =>
   decoded(evidence, 'plate-events.v1', PlateEventSchema).filter(isOurs(evidence)),
 )
 
-/** Announcements that can be read, refused or not. */
+/** Announcements that can be read, refused or not; none that were deleted before anybody read them. */
 export const announcements = once((evidence) =>
-  evidence.committed.flatMap((record) => {
-    const message =
-      record.topic === 'images.v1' ? tryDecode(ImageAcquiredSchema, record) : undefined
+  allAnnouncements(evidence).filter(({ record }) => !isLost(evidence, record)),
+)
+
+/** Those that were. */
+export const announcementsLost = once((evidence) =>
+  allAnnouncements(evidence).filter(({ record }) => isLost(evidence, record)),
+)
+
+const allAnnouncements = once((evidence) => {
+  const odd = new Set(evidence.circumstances.incoming?.odd.map(placeOf))
+  return evidence.committed.flatMap((record) => {
+    if (record.topic !== 'images.v1') return []
+    // Whoever takes an odd one in may have read its headers in another way.
+    const read = odd.has(placeOf(record)) ? { ...record, headers: {} } : record
+    const message = tryDecode(ImageAcquiredSchema, read)
     const entity = message && imageKey(message)
     return entity === undefined ? [] : [{ record, entity, sha256: message?.artifact?.sha256 ?? '' }]
-  }),
-)
+  })
+})
 
 /** Announcements that were taken in. */
 export const images = once((evidence) => {
@@ -71,6 +83,31 @@ export function entryOf(record: CommittedRecord): Entry {
   return { kind: 'entity', record }
 }
 
+/** A part of an input that was deleted before its task had read it: from its first offset up to but not to. */
+export type Lost = Omit<Position, 'offset'> & { readonly from: number; readonly to: number }
+
+/** One per deletion that was ahead of its reader: the last checkpoint before it says where that stood. */
+export const losses = once((evidence): readonly Lost[] =>
+  (evidence.circumstances.incoming?.deletions ?? []).flatMap(({ topic, partition, to }) => {
+    let from = 0
+    for (const record of journals(evidence).get(partition) ?? []) {
+      const entry = entryOf(record)
+      if (entry.kind !== 'checkpoint') continue
+      const next = entry.message.next.find((one) => one.topic === topic)?.next ?? 0
+      if (next >= to) break
+      from = next
+    }
+    return from < to ? [{ topic, partition, from, to }] : []
+  }),
+)
+
+export function isLost(evidence: Evidence, { topic, partition, offset }: Position): boolean {
+  return losses(evidence).some(
+    (one) =>
+      one.topic === topic && one.partition === partition && one.from <= offset && offset < one.to,
+  )
+}
+
 /** The latest close of every entity. */
 export const latestCloses = once((evidence) => {
   const latest = new Map<string, ReturnType<typeof closes>[number]['message']>()
@@ -91,8 +128,6 @@ export const resultsByRevision = once((evidence) => {
   }
   return first
 })
-
-export type Position = Pick<CommittedRecord, 'topic' | 'partition' | 'offset'>
 
 export const placeOf = ({ topic, partition, offset }: Position): string =>
   `${topic}/${partition}@${offset}`

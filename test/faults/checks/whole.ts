@@ -19,6 +19,9 @@ export function whole(evidence: Evidence): string[] {
   for (const batch of evidence.batches)
     if (!batch.isTransactional && batch.control === undefined) add(placeName(batch), batch.records)
 
+  // Nobody opens those.
+  for (const bomb of evidence.circumstances.incoming?.bombs ?? []) add(placeName(bomb), -1)
+
   const compacted = evidence.circumstances.isCompacted ? ['state.v1', 'status.v1'] : []
   for (const partition of evidence.ends) {
     if (compacted.includes(partition.topic)) continue

@@ -1,6 +1,7 @@
 // Reads every topic of a prefix with the Java client, read_committed, and prints one JSON object a line:
 // {"kind":"dir"}: where a broker keeps its segment files; {"kind":"end"}: a partition's offsets under both isolation
-// levels; {"kind":"record"}: a committed record. Bytes are base64, so that no text needs escaping.
+// levels; {"kind":"record"}: a committed record. Bytes are base64, so that no text needs escaping. What the third
+// argument names (<topic>/<partition>@<offset>,…) is passed over unopened: each of them is a batch of its own.
 import java.io.BufferedOutputStream;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
@@ -9,10 +10,12 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Base64;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
@@ -44,6 +47,7 @@ public final class Reader {
     properties.put("enable.auto.commit", "false");
     properties.put("auto.offset.reset", "none");
     properties.put("max.poll.records", "5000");
+    Map<TopicPartition, Set<Long>> unopened = unopened(args.length > 2 ? args[2] : "");
     Map<TopicPartition, Long> stable;
     Map<TopicPartition, Long> low;
     try (Admin admin = Admin.create(properties)) {
@@ -59,8 +63,16 @@ public final class Reader {
                 + ",\"end\":" + end.get(one) + ",\"lastStable\":" + stable.get(one) + "}");
     }
     var bytes = new ByteArrayDeserializer();
+    Map<TopicPartition, Long> others = new HashMap<>(stable);
+    others.keySet().removeAll(unopened.keySet());
+    stable.keySet().retainAll(unopened.keySet());
     try (var consumer = new KafkaConsumer<byte[], byte[]>(properties, bytes, bytes)) {
-      read(consumer, low, stable);
+      read(consumer, low, others, unopened);
+    }
+    // One record at a time: the next batch is opened when its first record is asked for.
+    properties.put("max.poll.records", "1");
+    try (var consumer = new KafkaConsumer<byte[], byte[]>(properties, bytes, bytes)) {
+      read(consumer, low, stable, unopened);
     }
     out.println("{\"kind\":\"done\"}");
     out.flush();
@@ -70,24 +82,49 @@ public final class Reader {
   private static void read(
       KafkaConsumer<byte[], byte[]> consumer,
       Map<TopicPartition, Long> low,
-      Map<TopicPartition, Long> stable) {
+      Map<TopicPartition, Long> stable,
+      Map<TopicPartition, Set<Long>> unopened) {
     Map<TopicPartition, Long> left = new HashMap<>(stable);
     left.entrySet().removeIf(entry -> entry.getValue() <= low.get(entry.getKey()));
     consumer.assign(left.keySet());
     left.keySet().forEach(one -> consumer.seek(one, low.get(one)));
     long movedAt = System.nanoTime();
     while (!left.isEmpty()) {
+      for (TopicPartition one : left.keySet())
+        while (unopened.getOrDefault(one, Set.of()).contains(consumer.position(one)))
+          consumer.seek(one, consumer.position(one) + 1);
+      if (passed(consumer, left)) continue;
       for (ConsumerRecord<byte[], byte[]> record : consumer.poll(POLL)) {
         print(record);
         movedAt = System.nanoTime();
       }
-      if (left.entrySet().removeIf(one -> consumer.position(one.getKey()) >= one.getValue())) {
-        movedAt = System.nanoTime();
-        consumer.assign(left.keySet());
-      }
+      if (passed(consumer, left)) movedAt = System.nanoTime();
       if ((System.nanoTime() - movedAt) / 1_000_000 > QUIET_MS)
         throw new IllegalStateException("nothing came for 30 s; unread: " + left);
     }
+  }
+
+  /** Whether some partition is read to its end; it is then no longer asked for. */
+  private static boolean passed(
+      KafkaConsumer<byte[], byte[]> consumer, Map<TopicPartition, Long> left) {
+    boolean some = left.entrySet().removeIf(one -> consumer.position(one.getKey()) >= one.getValue());
+    if (some) consumer.assign(left.keySet());
+    return some;
+  }
+
+  private static Map<TopicPartition, Set<Long>> unopened(String places) {
+    Map<TopicPartition, Set<Long>> found = new HashMap<>();
+    for (String place : places.split(",")) {
+      if (place.isEmpty()) continue;
+      int slash = place.lastIndexOf('/');
+      int at = place.lastIndexOf('@');
+      int partition = Integer.parseInt(place.substring(slash + 1, at));
+      found
+          .computeIfAbsent(
+              new TopicPartition(place.substring(0, slash), partition), one -> new HashSet<>())
+          .add(Long.parseLong(place.substring(at + 1)));
+    }
+    return found;
   }
 
   private static void print(ConsumerRecord<byte[], byte[]> record) {
