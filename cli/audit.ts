@@ -40,12 +40,15 @@ export type AuditReport = {
   readonly refusedInputs: number
   /** Records of other pipelines, not judged. */
   readonly otherPipelines: number
+  /** What could not be read, and so was not judged. */
+  readonly unreadable: number
   readonly plates: readonly PlateCount[]
   /** The first of each by name. */
   readonly names: {
     readonly missing: readonly string[]
     readonly duplicate: readonly string[]
     readonly unplanned: readonly string[]
+    readonly unreadable: readonly string[]
   }
 }
 
@@ -119,11 +122,13 @@ export function report(ledger: Ledger, pipeline: AuditPipeline, within = ''): Au
     unplanned: unplanned.length,
     refusedInputs: ledger.refusedInputs.length,
     otherPipelines: ledger.otherPipelines(),
+    unreadable: ledger.passed.length,
     plates: counts,
     names: {
       missing: missing.slice(0, namesMax).map(({ entity, step }) => runKey(entity, step)),
       duplicate: duplicates.slice(0, namesMax),
       unplanned: unplanned.slice(0, namesMax),
+      unreadable: ledger.passed.slice(0, namesMax).map(({ place, why }) => `${place}: ${why}`),
     },
   }
 }

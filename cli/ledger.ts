@@ -2,14 +2,23 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { DeadLetter, LevelClosed, StepResult } from '#proto/wellspring/record/v1/output_pb.ts'
+import type {
+  DeadLetter,
+  InputPosition,
+  LevelClosed,
+  StepResult,
+} from '#proto/wellspring/record/v1/output_pb.ts'
+import { isCloseKey } from '../coordinator/core/ids.ts'
 import {
   DeadLetterSchema,
   LevelClosedSchema,
   StepResultSchema,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 
-/** A committed record; the topic carries no prefix, the type is the header wellspring-type. */
+/**
+ * A committed record; the topic carries no prefix, the type is the header wellspring-type, empty where there is none:
+ * then the topic says what it is, and on results.v1 the key.
+ */
 export type TopicRecord = {
   readonly topic: string
   readonly partition: number
@@ -17,7 +26,12 @@ export type TopicRecord = {
   readonly key: string
   readonly type: string
   readonly value: Uint8Array
+  /** Set: no record can be read here, and why; the value is what is there instead. */
+  readonly unreadable?: string
 }
+
+/** Something that was passed because it cannot be read. */
+export type Passed = { readonly place: string; readonly why: string }
 
 /** The latest end of a step run: highest revision, then highest generation. */
 export type RunEnd = {
@@ -42,6 +56,8 @@ export type Ledger = {
   readonly duplicates: readonly string[]
   /** Dead letters of input records: what could not be taken in. */
   readonly refusedInputs: readonly DeadLetter[]
+  /** What could not be read. */
+  readonly passed: readonly Passed[]
   /** Records of other pipelines, which this ledger does not judge. */
   otherPipelines(): number
 }
@@ -53,8 +69,9 @@ export function openLedger(pipeline?: string): Ledger {
   const { ends, duplicates, once, end } = openEnds()
   const closes = new Map<string, LevelClosed>()
   const plans = new Map<string, PlatePlan>()
-  const refusedPlans = new Set<string>()
+  const refusedCommands: InputPosition[] = []
   const refusedInputs: DeadLetter[] = []
+  const passed: Passed[] = []
   let others = 0
 
   const isOther = (label: string): boolean => {
@@ -76,8 +93,7 @@ export function openLedger(pipeline?: string): Ledger {
     const { entity, step, generation, origin } = letter
     if (step === '') {
       refusedInputs.push(letter)
-      if (origin?.topic.endsWith('commands.v1'))
-        refusedPlans.add(`${origin.partition}/${origin.offset}`)
+      if (origin?.topic.endsWith('commands.v1')) refusedCommands.push(origin)
     } else if (!isOther(letter.pipeline)) {
       end(
         { entity, step, revision: Math.max(1, letter.revision), generation, deadLetter: letter },
@@ -92,16 +108,67 @@ export function openLedger(pipeline?: string): Ledger {
     duplicates,
     refusedInputs,
     otherPipelines: () => others,
-    plans: () =>
-      [...plans].flatMap(([position, plan]) => (refusedPlans.has(position) ? [] : [plan])),
-    add({ type, key, value, partition, offset }) {
-      if (type === StepResultSchema.typeName) takeResult(fromBinary(StepResultSchema, value), key)
-      if (type === LevelClosedSchema.typeName) takeClose(fromBinary(LevelClosedSchema, value), key)
-      if (type === DeadLetterSchema.typeName)
-        takeDeadLetter(fromBinary(DeadLetterSchema, value), key)
-      const plan = type === CommandSchema.typeName ? readPlan(value) : undefined
-      if (plan) plans.set(`${partition}/${offset}`, plan)
+    passed,
+    plans: () => {
+      const isRefused = refusals(refusedCommands)
+      return [...plans].flatMap(([position, plan]) => (isRefused(position) ? [] : [plan]))
     },
+    add(record) {
+      const { partition, offset, key, value, unreadable } = record
+      try {
+        if (unreadable !== undefined) throw new Error(unreadable)
+        switch (typeOf(record)) {
+          case StepResultSchema.typeName:
+            return takeResult(fromBinary(StepResultSchema, value), key)
+          case LevelClosedSchema.typeName:
+            return takeClose(fromBinary(LevelClosedSchema, value), key)
+          case DeadLetterSchema.typeName:
+            return takeDeadLetter(fromBinary(DeadLetterSchema, value), key)
+          case CommandSchema.typeName: {
+            const plan = readPlan(value)
+            if (plan) plans.set(`${partition}/${offset}`, plan)
+          }
+        }
+      } catch (error) {
+        passed.push(passedOf(record, error))
+      }
+    },
+  }
+}
+
+export function passedOf({ topic, partition, offset }: TopicRecord, error: unknown): Passed {
+  const why = error instanceof Error ? error.message : String(error)
+  return { place: `${topic}/${partition} at ${offset}`, why }
+}
+
+/** What the header says, else what the topic is for. */
+export function typeOf({ topic, key, type }: TopicRecord): string {
+  if (type !== '') return type
+  switch (topic) {
+    case 'commands.v1':
+      return CommandSchema.typeName
+    case 'dead-letters.v1':
+      return DeadLetterSchema.typeName
+    case 'results.v1':
+      return isCloseKey(key) ? LevelClosedSchema.typeName : StepResultSchema.typeName
+    default:
+      return ''
+  }
+}
+
+/** Whether a position is one of a command that was refused, alone or with all of its batch. */
+function refusals(refused: readonly InputPosition[]): (position: string) => boolean {
+  const alone = new Set(refused.map(({ partition, offset }) => `${partition}/${offset}`))
+  const ranges = refused.filter(({ lastOffset }) => lastOffset !== undefined)
+  return (position) => {
+    if (alone.has(position)) return true
+    const [partition, offset] = position.split('/').map(Number)
+    return ranges.some(
+      (range) =>
+        range.partition === partition &&
+        range.offset <= (offset ?? NaN) &&
+        (offset ?? NaN) <= (range.lastOffset ?? -1),
+    )
   }
 }
 

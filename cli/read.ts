@@ -1,8 +1,9 @@
 // Reads topics into a ledger.
 import type { WhereFlags } from './environment.ts'
 import { kafkaPlace } from './environment.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger, Passed } from './ledger.ts'
 import { openLedger } from './ledger.ts'
+import { say } from './output.ts'
 import type { ReadTopic } from './topics.ts'
 import { openTopics } from './topics.ts'
 
@@ -12,8 +13,17 @@ export async function readLedger(flags: WhereFlags, names: readonly ReadTopic[])
   try {
     const ledger = openLedger()
     for (const name of names) await topics.read(name, (record) => ledger.add(record))
+    sayPassed(ledger.passed)
     return ledger
   } finally {
     await topics.close()
   }
+}
+
+/** What is shown does not hold what cannot be read: says so. */
+export function sayPassed(passed: readonly Passed[]): void {
+  const [first] = passed
+  if (first === undefined) return
+  const more = passed.length > 1 ? ` and ${passed.length - 1} more` : ''
+  say(`note     left out, cannot be read: ${first.place} (${first.why})${more}`)
 }

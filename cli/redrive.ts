@@ -10,6 +10,7 @@ import type { WhereFlags } from './environment.ts'
 import { kafkaPlace } from './environment.ts'
 import { CliError, EXIT } from './exit.ts'
 import { openLedger } from './ledger.ts'
+import { sayPassed } from './read.ts'
 import { jsonOf } from './json.ts'
 import type { Format } from './output.ts'
 import { say, showList, shown } from './output.ts'
@@ -39,6 +40,7 @@ export async function redrive(within: string, flags: RedriveFlags): Promise<void
     const ledger = openLedger()
     for (const name of ['results.v1', 'dead-letters.v1'] as const)
       await topics.read(name, (record) => ledger.add(record))
+    sayPassed(ledger.passed)
     const meant = parkedRuns(ledger, within, flags.where)
     if (meant.length === 0)
       throw new CliError(

@@ -5,10 +5,12 @@ import type { LevelClosed, StepResult } from '#proto/wellspring/record/v1/output
 import { LevelClosedSchema, StepResultSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { WhereFlags } from './environment.ts'
 import { kafkaPlace } from './environment.ts'
-import type { TopicRecord } from './ledger.ts'
 import { jsonOf } from './json.ts'
+import type { Passed, TopicRecord } from './ledger.ts'
+import { passedOf, typeOf } from './ledger.ts'
 import type { Format } from './output.ts'
 import { data, dataJson, say, shown, table } from './output.ts'
+import { sayPassed } from './read.ts'
 import { isWithin } from './selection.ts'
 import { closedWord } from './states.ts'
 import { openTopics } from './topics.ts'
@@ -29,10 +31,11 @@ type Found = {
 /** Prints results at or below an entity; the latest revision of each, unless all are asked for. */
 export async function results(within: string, flags: ResultFlags): Promise<void> {
   const latest = new Map<string, Found>()
+  const passed: Passed[] = []
   const topics = await openTopics(kafkaPlace(flags))
   try {
     await topics.read('results.v1', (record) => {
-      const found = readResult(record, flags)
+      const found = readable(record, flags, passed)
       if (!found || !isWithin(found.value.entity, within)) return
       const slot = flags.allRevisions ? `${record.partition}/${record.offset}` : slotOf(found.key)
       const known = latest.get(slot)
@@ -42,6 +45,18 @@ export async function results(within: string, flags: ResultFlags): Promise<void>
     await topics.close()
   }
   show([...latest.values()], flags.output)
+  sayPassed(passed)
+}
+
+/** undefined: another kind of record, or none at all, which is noted. */
+function readable(record: TopicRecord, flags: ResultFlags, passed: Passed[]): Found | undefined {
+  try {
+    if (record.unreadable !== undefined) throw new Error(record.unreadable)
+    return readResult(record, flags)
+  } catch (error) {
+    passed.push(passedOf(record, error))
+    return undefined
+  }
 }
 
 /** A key without its revision. */
@@ -51,7 +66,8 @@ export function readResult(
   record: TopicRecord,
   { step, closes }: Pick<ResultFlags, 'step' | 'closes'>,
 ): Found | undefined {
-  const { key, type, value } = record
+  const { key, value } = record
+  const type = typeOf(record)
   if (type === LevelClosedSchema.typeName) {
     if (!closes || (step !== undefined && step !== 'close')) return undefined
     const close = fromBinary(LevelClosedSchema, value)
@@ -78,7 +94,16 @@ function show(found: readonly Found[], format: Format): void {
   }
 }
 
-function itemOf({ key, value }: Found): JsonValue {
+/** A result that holds what cannot be shown, for instance an output that is none, is there by its name. */
+function itemOf(found: Found): JsonValue {
+  try {
+    return shownItem(found)
+  } catch (error) {
+    return { key: found.key, unreadable: String(error) }
+  }
+}
+
+function shownItem({ key, value }: Found): JsonValue {
   const message =
     value.$typeName === 'wellspring.record.v1.StepResult'
       ? jsonOf(StepResultSchema, value)
@@ -88,6 +113,14 @@ function itemOf({ key, value }: Found): JsonValue {
 
 /** The first plain numbers and words of an output, in a line. */
 export function summary(value: StepResult | LevelClosed): string {
+  try {
+    return shownSummary(value)
+  } catch (error) {
+    return `cannot be shown: ${String(error)}`
+  }
+}
+
+function shownSummary(value: StepResult | LevelClosed): string {
   if (value.$typeName === 'wellspring.record.v1.LevelClosed')
     return `${closedWord(value.closedBy)}  ${value.done} of ${value.expected}  ${value.holes.length + value.holesLeftOut} holes`
   const json = jsonOf(StepResultSchema, value)

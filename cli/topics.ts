@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { openClient } from '../coordinator/log/client.ts'
 import { LogError } from '../coordinator/log/port.ts'
+import type { Unreadable } from '../coordinator/log/port.ts'
 import type { Announcer } from '../ingest/announce.ts'
 import type { KafkaPlace } from './environment.ts'
 import { CliError, EXIT } from './exit.ts'
@@ -14,7 +15,8 @@ export type ReadTopic = 'commands.v1' | 'results.v1' | 'dead-letters.v1'
 export interface Topics extends Announcer {
   /**
    * Reads committed records of a topic up to its end as of now, in log order within a partition. A record is
-   * handed over once, however often the topic is read. Tombstones are left out.
+   * handed over once, however often the topic is read. Tombstones are left out; what cannot be read is handed over as
+   * that.
    */
   read(topic: ReadTopic, onRecord: (record: TopicRecord) => void): Promise<void>
   close(): Promise<void>
@@ -32,12 +34,17 @@ export async function openTopics(place: KafkaPlace): Promise<Topics> {
   return {
     async read(topic, onRecord) {
       try {
-        for await (const record of client.readAll(topic)) {
-          const { partition, offset, key, value, headers } = record
+        const isNew = (partition: number, offset: number): boolean => {
           const slot = `${topic}/${partition}`
-          if (offset < (ends.get(slot) ?? 0)) continue
+          if (offset < (ends.get(slot) ?? 0)) return false
           ends.set(slot, offset + 1)
-          if (value === null) continue
+          return true
+        }
+        const odd = (one: Unreadable): void => {
+          if (isNew(one.partition, one.last)) onRecord(unreadable(topic, one))
+        }
+        for await (const { partition, offset, key, value, headers } of client.readAll(topic, odd)) {
+          if (!isNew(partition, offset) || value === null) continue
           const type = headers['wellspring-type'] ?? ''
           onRecord({ topic, partition, offset, key: key?.toString('utf8') ?? '', type, value })
         }
@@ -54,6 +61,15 @@ export async function openTopics(place: KafkaPlace): Promise<Topics> {
     },
     close: () => client.close(),
   }
+}
+
+function unreadable(
+  topic: ReadTopic,
+  { partition, offset, last, message, bytes }: Unreadable,
+): TopicRecord {
+  const range = last > offset ? `offsets ${offset} to ${last}: ` : ''
+  const value = bytes
+  return { topic, partition, offset, key: '', type: '', value, unreadable: range + message }
 }
 
 /** Asks before the client does: it would try for half a minute. */

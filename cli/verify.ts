@@ -57,12 +57,11 @@ export async function verify(within: string, flags: VerifyFlags): Promise<void> 
   if (found.planned === 0) say('note     nothing is planned yet')
 }
 
-const toNames = ({
-  names,
-}: AuditReport): { missing: string[]; duplicate: string[]; unplanned: string[] } => ({
+const toNames = ({ names }: AuditReport): Record<keyof AuditReport['names'], string[]> => ({
   missing: [...names.missing],
   duplicate: [...names.duplicate],
   unplanned: [...names.unplanned],
+  unreadable: [...names.unreadable],
 })
 
 export function verifyText(found: AuditReport, pipeline: string): string {
@@ -89,7 +88,9 @@ export function verifyText(found: AuditReport, pipeline: string): string {
     )
   if (found.otherPipelines > 0)
     lines.push(`${found.otherPipelines} records of other pipelines were not judged`)
-  for (const kind of ['missing', 'duplicate', 'unplanned'] as const)
+  if (found.unreadable > 0)
+    lines.push(`${found.unreadable} records cannot be read, and were not judged`)
+  for (const kind of ['missing', 'duplicate', 'unplanned', 'unreadable'] as const)
     for (const name of found.names[kind].slice(0, namesShownMax)) lines.push(`  ${kind}  ${name}`)
   return lines.join('\n')
 }

@@ -1,7 +1,7 @@
 // The tasks of a process: which it has, by the group's word, and what they share.
 import { openBreath } from './log/breath.ts'
 import { newBudget } from './log/limits.ts'
-import type { GroupListener, InputTopic, LogRecord, Positions } from './log/port.ts'
+import type { GroupListener, Input, InputTopic, Positions } from './log/port.ts'
 import type { TaskOptions } from './task-options.ts'
 import { TaskEngine } from './task.ts'
 
@@ -63,8 +63,8 @@ export function host(options: HostOptions): Host {
     confirmed(sentAtMs) {
       for (const engine of engines.values()) engine.confirmed(sentAtMs)
     },
-    records(task: number, records: readonly LogRecord[]) {
-      engines.get(task)?.records(records)
+    records(task: number, inputs: readonly Input[]) {
+      engines.get(task)?.records(inputs)
     },
     passed(task, topic, nextOffset) {
       engines.get(task)?.passed(topic, nextOffset)

@@ -1,11 +1,17 @@
 // Spans in and out: wrappers' spans go to spans.v1 outside transactions; what is committed there goes to the backend.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fromBinary } from '@bufbuild/protobuf'
+import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { Config } from './config.ts'
 import { taskOf } from './core/ids.ts'
 import type { Client } from './log/client.ts'
 import { bounded, createKafka } from './log/connection.ts'
+import { recordsOf } from './log/fetched.ts'
+import { passedOver } from './log/passed-over.ts'
+import type { LogRecord, Unreadable } from './log/port.ts'
+import { EVIDENCE_BYTES_MAX } from './log/record-decoder.ts'
+import { look } from './log/wire.ts'
 import type { Logger } from './logger.ts'
 import { openForwarder } from './trace/forward.ts'
 import { receiveSpans } from './trace/otlp.ts'
@@ -65,14 +71,15 @@ async function forward(
   await consumer.connect()
   await consumer.subscribe({ topics: [`${config.topicPrefix}spans.v1`], fromBeginning: true })
   let isOpen = true
+  const skip = passedOver(logger)
   await consumer.run({
-    async eachMessage(payload) {
-      const { message } = payload
-      if (message.value === null) return
-      const request = fromBinary(ExportTraceServiceRequestSchema, message.value)
-      while (isOpen && !forwarder.offer(request)) {
-        await sleep(FULL_PAUSE_MS)
-        await payload.heartbeat()
+    async eachBatch(turn) {
+      for (const record of recordsOf(turn.batch, 'spans.v1', skip)) {
+        const request = requestIn(record, skip)
+        while (request && isOpen && !forwarder.offer(request)) {
+          await sleep(FULL_PAUSE_MS)
+          await turn.heartbeat()
+        }
       }
     },
   })
@@ -82,5 +89,27 @@ async function forward(
       await bounded(consumer.disconnect(), 2_000)
       await forwarder.close()
     },
+  }
+}
+
+/** Messages in a record of spans, which is 1 MB at most: each costs some 200 bytes. */
+const MESSAGES_MAX = 100_000
+
+/** undefined: a tombstone, or no spans. */
+function requestIn(
+  record: LogRecord,
+  skip: (unreadable: Unreadable) => void,
+): ExportTraceServiceRequest | undefined {
+  const { topic, partition, offset, value } = record
+  if (value === null) return undefined
+  try {
+    const { messages } = look(ExportTraceServiceRequestSchema, value)
+    if (messages > MESSAGES_MAX) throw new Error(`it has ${messages} messages in it`)
+    return fromBinary(ExportTraceServiceRequestSchema, value)
+  } catch (error) {
+    const message = `no spans: ${String(error)}`
+    const bytes = value.subarray(0, EVIDENCE_BYTES_MAX)
+    skip({ topic, partition, offset, last: offset, reason: 'UNDECODABLE', message, bytes })
+    return undefined
   }
 }

@@ -9,20 +9,22 @@ import type { Task } from './core/state.ts'
 import { changesOf } from './core/state.ts'
 import type { Batch } from './log/batch.ts'
 import { emptyBatch, flushRecords, hasRoom } from './log/batch.ts'
+import type { Caution } from './log/caution.ts'
 import { caution } from './log/caution.ts'
 import { pause } from './log/clock.ts'
 import { STALE_MS, deadlines } from './log/deadlines.ts'
 import type { Inbox } from './log/inbox.ts'
 import { inbox } from './log/inbox.ts'
-import { condemned, eventOf } from './log/intake.ts'
+import { openIntake } from './log/intake.ts'
 import { freeCall, isFull } from './log/limits.ts'
 import type { Pacer } from './log/pacer.ts'
 import { pacer } from './log/pacer.ts'
-import type { InputTopic, LogError, LogRecord, Writer } from './log/port.ts'
+import type { Input, InputTopic, LogError, Writer } from './log/port.ts'
 import { asLogError } from './log/port.ts'
 import type { Restored } from './log/restore.ts'
 import { statusBoard } from './log/status.ts'
 import { stops } from './stops.ts'
+import { takeNext } from './log/taking-in.ts'
 import type { Timer } from './log/timers.ts'
 import { timers } from './log/timers.ts'
 import { perform } from './perform.ts'
@@ -53,7 +55,9 @@ export class TaskEngine {
   #batch: Batch = emptyBatch()
   #events = 0
   #calls: TaskCalls
-  #caution: ReturnType<typeof caution>
+  #caution: Caution
+  /** What takes inputs in. */
+  #parts: Parameters<typeof takeNext>[0]
   #flushing: Promise<unknown> | undefined
   #takingOver: TakingOver
   #pacer: Pacer
@@ -69,6 +73,8 @@ export class TaskEngine {
     this.task = options.task
     this.#inbox = inbox(options.limits)
     this.#caution = caution(options.limits.deathsPerRecordMax)
+    const intake = openIntake({ ...options, tasks: options.log.tasks })
+    this.#parts = { inbox: this.#inbox, caution: this.#caution, intake }
     this.#timers = timers(options.clock, (due) => this.#fire(due))
     this.#deadlines = deadlines({
       clock: options.clock,
@@ -127,9 +133,9 @@ export class TaskEngine {
     return this.phase === 'running' ? { ...this.#inbox.next } : undefined
   }
 
-  records(records: readonly LogRecord[]): void {
+  records(inputs: readonly Input[]): void {
     if (this.phase !== 'running') return
-    this.#inbox.push(records)
+    this.#inbox.push(inputs)
     this.#pump()
   }
 
@@ -256,15 +262,7 @@ export class TaskEngine {
         break
       }
       if (!breath.lasts(this.#pump)) break
-      const record = this.#inbox.peek()
-      if (record) {
-        if (!this.#caution.mayTake(record)) break
-        this.#inbox.take()
-        this.#batch.touched = true
-        const isCondemned = this.#caution.isCondemned(record)
-        this.#take(isCondemned ? condemned(record) : eventOf(record, log.tasks))
-        this.#caution.taken(record, this.#inbox.size() === 0)
-      }
+      if (!takeNext(this.#parts, (event) => this.#take(event))) break
       this.#deadlines.reached(this.#inbox.next)
     }
     const pressure = this.#inbox.pressure()
@@ -290,6 +288,7 @@ export class TaskEngine {
       return
     }
     if (event.kind === 'outcome') this.#batch.outcomes.push(event.effectKey)
+    else if ('at' in event) this.#batch.touched = true
     this.#events += 1
     this.#perform(decide(this.state, event, clock.nowMs(), random))
   }

@@ -8,6 +8,8 @@ export type Position = {
   readonly topic: string
   readonly partition: number
   readonly offset: number
+  /** Last offset, where it is more than one. */
+  readonly last?: number
   readonly key: string
 }
 

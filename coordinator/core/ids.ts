@@ -139,6 +139,11 @@ export function resultKey(
   return `${entity}/${step}@${pipeline}#${revision}`
 }
 
+/** Whether a key of results.v1 is that of a level's close; no step has this name. */
+export function isCloseKey(key: string): boolean {
+  return /\/close@[^/]*$/.test(key)
+}
+
 /** Ids match [A-Za-z0-9._-]{1,64}; every other byte of the UTF-8 text is percent-encoded, % included. */
 export function encodeId(text: string): string {
   let out = ''

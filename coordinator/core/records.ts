@@ -202,6 +202,7 @@ export function inputDeadLetter(
       partition: at.partition,
       offset: at.offset,
       key: cutBytes(at.key, 512),
+      ...(at.last === undefined ? {} : { lastOffset: at.last }),
     },
     originValue: bytes.subarray(0, ORIGIN_BYTES_MAX),
   })

@@ -6,9 +6,10 @@ import { bounded, createKafka, toLogError } from './connection.ts'
 import type { ConnectionOptions } from './connection.ts'
 import { openReader } from './fetch.ts'
 import type { Reader, TopicName } from './fetch.ts'
+import { passedOver } from './passed-over.ts'
 import { kafkajs } from './patches.ts'
 import { LogError } from './port.ts'
-import type { LogRecord } from './port.ts'
+import type { LogRecord, Unreadable } from './port.ts'
 
 const limits = {
   sendsMax: 6,
@@ -30,18 +31,27 @@ export type OutgoingRecord = {
   readonly partition?: number
 }
 
+export type OnUnreadable = (unreadable: Unreadable) => void
+
 export interface Client {
   /**
    * Writes records, in order, outside any transaction; resolves when all replicas have them. A send that fails is
    * repeated up to 5 times, over 3 s, so a record may be there twice; rejects with LogError.
    */
   produce(records: readonly OutgoingRecord[]): Promise<void>
-  /** All committed records of a topic up to its end at the time of the call; in order within a partition. */
-  readAll(topic: TopicName): AsyncGenerator<LogRecord>
+  /**
+   * All committed records of a topic up to its end at the time of the call; in order within a partition. What cannot be
+   * read is passed, and told to `onUnreadable`, or else to the logger.
+   */
+  readAll(topic: TopicName, onUnreadable?: OnUnreadable): AsyncGenerator<LogRecord>
   /** Records of a topic from its start, or from its end, until the signal (0.5 s later at most). */
   follow(
     topic: TopicName,
-    options: { readonly from: 'start' | 'end'; readonly signal: AbortSignal },
+    options: {
+      readonly from: 'start' | 'end'
+      readonly signal: AbortSignal
+      readonly onUnreadable?: OnUnreadable
+    },
   ): AsyncGenerator<LogRecord>
   close(): Promise<void>
 }
@@ -52,15 +62,18 @@ export type ClientOptions = ConnectionOptions & { readonly topicPrefix: string }
 export function openClient(options: ClientOptions): Client {
   const kafka = createKafka(options)
   const reader = openReader(kafka, options.topicPrefix)
+  const tell = passedOver(options.logger)
   const sender = createSender(kafka, reader, options.topicPrefix)
   return {
     produce: (records) => sender.produce(records),
-    async *readAll(topic) {
+    async *readAll(topic, onUnreadable = tell) {
       const { positions, ends } = await range(reader, topic)
       let movedMs = performance.now()
       while (positions.size > 0) {
-        for (const { partition, records, next } of await reader.fetch(topic, positions)) {
+        for (const fetched of await reader.fetch(topic, positions)) {
+          const { partition, records, next } = fetched
           const end = ends.get(partition) ?? 0
+          for (const one of fetched.unreadable) if (one.offset < end) onUnreadable(one)
           if (next > (positions.get(partition) ?? 0)) movedMs = performance.now()
           for (const record of records) if (record.offset < end) yield record
           if (next >= end) positions.delete(partition)
@@ -70,7 +83,7 @@ export function openClient(options: ClientOptions): Client {
           throw hiddenEnd(topic, positions)
       }
     },
-    async *follow(topic, { from, signal }) {
+    async *follow(topic, { from, signal, onUnreadable = tell }) {
       // Its own connection: one that waits for records holds everything behind it up.
       const following = openReader(kafka, options.topicPrefix)
       try {
@@ -78,13 +91,10 @@ export function openClient(options: ClientOptions): Client {
         const at = new Map(ends)
         if (from === 'start') for (const [partition, low] of positions) at.set(partition, low)
         while (!signal.aborted) {
-          for (const { partition, records, next } of await following.fetch(
-            topic,
-            at,
-            limits.followWaitMs,
-          )) {
-            yield* records
-            at.set(partition, next)
+          for (const fetched of await following.fetch(topic, at, limits.followWaitMs)) {
+            for (const one of fetched.unreadable) onUnreadable(one)
+            yield* fetched.records
+            at.set(fetched.partition, fetched.next)
           }
         }
       } finally {

@@ -2,20 +2,27 @@
 import type { Kafka } from 'kafkajs'
 import { toLogError } from './connection.ts'
 import { clusterOf, earliest, latest, readCommitted, readUncommitted } from './internals.ts'
-import type { Broker, Cluster, FetchedPartition, RawMessage } from './internals.ts'
-import { filterAborted } from './patched.ts'
+import { OPENED_BYTES_MAX } from './codecs.ts'
+import { DAMAGED, nameOf, rangeOf, readAll } from './fetched.ts'
+import type { PartitionData, Range } from './fetched.ts'
+import type { Broker, Cluster } from './internals.ts'
 import { LogError } from './port.ts'
-import type { InputTopic, LogRecord, Offsets, OutputTopic } from './port.ts'
+import type { InputTopic, LogRecord, Offsets, OutputTopic, Unreadable } from './port.ts'
+import { timeOf } from './record-decoder.ts'
 import type { Patience } from './retried.ts'
 import { retried } from './retried.ts'
 
 const limits = {
   partitionBytesMax: 1024 * 1024,
   fetchBytesMax: 4 * 1024 * 1024,
+  /** Records that a fetch hands on; the rest is fetched again. */
+  recordsMax: 50_000,
   waitMs: 100,
   /** How long an open transaction may hide what was asked for; longer than any writer's time-out. */
   openTransactionMs: 60_000,
 } as const
+/** A restore is as fast as its records are read: a checksum over each costs as much again. */
+const UNCHECKED: TopicName = 'state.v1'
 const patience: Patience = { firstMs: 50, maxMs: 1_000, totalMs: 20_000 }
 
 export type TopicName = InputTopic | OutputTopic
@@ -24,6 +31,8 @@ export type TopicName = InputTopic | OutputTopic
 export type Fetched = {
   readonly partition: number
   readonly records: readonly LogRecord[]
+  /** Offsets at which no record can be read. */
+  readonly unreadable: readonly Unreadable[]
   readonly next: number
 }
 
@@ -44,11 +53,15 @@ export interface Reader {
   close(): Promise<void>
 }
 
-/** Reads a partition to the high watermark seen at the start, or until `onRecord` says so; returns the next offset. */
+/**
+ * Reads a partition to the high watermark seen at the start, or until `onRecord` says so; returns the next offset.
+ * Where a record cannot be read it rejects with LogError fatal, unless that is passed.
+ */
 export async function readPartition(
   reader: Reader,
   place: { readonly topic: TopicName; readonly partition: number; readonly from: number },
   onRecord: (record: LogRecord) => boolean,
+  onUnreadable: (unreadable: Unreadable) => void = refuse,
 ): Promise<number> {
   const { topic, partition, from } = place
   const { low, high } = at(await reader.offsets(topic, [partition]), partition)
@@ -63,7 +76,10 @@ export async function readPartition(
   let movedMs = performance.now()
   while (next < high) {
     const fetched = (await reader.fetch(topic, new Map([[partition, next]])))[0]
-    for (const record of fetched?.records ?? []) if (onRecord(record)) return record.offset + 1
+    for (const one of inOrder(fetched)) {
+      if ('reason' in one) onUnreadable(one)
+      else if (onRecord(one)) return one.offset + 1
+    }
     if (fetched !== undefined && fetched.next > next) {
       next = fetched.next
       movedMs = performance.now()
@@ -75,6 +91,16 @@ export async function readPartition(
     }
   }
   return next
+}
+
+function refuse(unreadable: Unreadable): never {
+  throw new LogError('fatal', `Cannot read ${nameOf(unreadable)}: ${unreadable.message}`)
+}
+
+/** Mostly there is nothing unreadable. */
+function inOrder(fetched: Fetched | undefined): readonly (LogRecord | Unreadable)[] {
+  if (!fetched || fetched.unreadable.length === 0) return fetched?.records ?? []
+  return [...fetched.records, ...fetched.unreadable].toSorted((a, b) => a.offset - b.offset)
 }
 
 export function openReader(kafka: Kafka, topicPrefix: string): Reader {
@@ -123,26 +149,44 @@ class KafkaReader implements Reader {
     positions: ReadonlyMap<number, number>,
     waitMs: number = limits.waitMs,
   ): Promise<Fetched[]> {
+    return this.#retried(`Cannot read ${this.#topicPrefix}${name}`, async () => {
+      let ranges = await this.#ranges(name, positions, waitMs)
+      // What was damaged on its way is whole when it is sent again.
+      if (ranges.some(({ range }) => isDamaged(range)))
+        ranges = await this.#ranges(name, positions, waitMs)
+      const budget = { bytes: OPENED_BYTES_MAX, records: limits.recordsMax }
+      return ranges.map(({ partition, range }) => ({ partition, ...readAll(range, budget) }))
+    })
+  }
+
+  /** What is there of some partitions, unopened. */
+  async #ranges(
+    name: TopicName,
+    positions: ReadonlyMap<number, number>,
+    waitMs: number,
+  ): Promise<{ partition: number; range: Range }[]> {
     const topic = this.#topicPrefix + name
-    return this.#retried(`Cannot read ${topic}`, async () => {
-      const leaders = await this.#leaders(topic, [...positions.keys()])
-      const parts = await Promise.all(
-        leaders.map((leader) => {
-          const partitions = leader.partitions.map((partition) => ({
-            partition,
-            fetchOffset: String(positions.get(partition)),
-            maxBytes: limits.partitionBytesMax,
-          }))
-          return this.#fetchFrom(leader, {
-            isolationLevel: readCommitted,
-            maxWaitTime: waitMs,
-            minBytes: 1,
-            maxBytes: limits.fetchBytesMax,
-            topics: [{ topic, partitions }],
-          })
-        }),
-      )
-      return parts.flat().map((part) => toFetched(name, part, positions.get(part.partition) ?? 0))
+    const leaders = await this.#leaders(topic, [...positions.keys()])
+    const parts = await Promise.all(
+      leaders.map((leader) => {
+        const partitions = leader.partitions.map((partition) => ({
+          partition,
+          fetchOffset: String(positions.get(partition)),
+          maxBytes: limits.partitionBytesMax,
+        }))
+        return this.#fetchFrom(leader, {
+          isolationLevel: readCommitted,
+          maxWaitTime: waitMs,
+          minBytes: 1,
+          maxBytes: limits.fetchBytesMax,
+          topics: [{ topic, partitions }],
+        })
+      }),
+    )
+    return parts.flat().map((part) => {
+      const position = positions.get(part.partition) ?? 0
+      const checked = name !== UNCHECKED
+      return { partition: part.partition, range: rangeOf(name, part, { position, checked }) }
     })
   }
 
@@ -159,8 +203,8 @@ class KafkaReader implements Reader {
         maxBytes: 1,
         topics: [{ topic, partitions: [{ partition, fetchOffset: String(offset), maxBytes: 1 }] }],
       })
-      const first = part?.messages.find((one) => Number(one.offset) >= offset)
-      return first?.timestamp === undefined ? undefined : Number(first.timestamp)
+      const first = part?.messages.find(({ last }) => last >= offset)
+      return first && timeOf(first.bytes)
     })
   }
 
@@ -205,10 +249,7 @@ class KafkaReader implements Reader {
   }
 
   /** A connection pool has no lock: parallel first fetches would each open a socket, so the first goes alone. */
-  async #fetchFrom(
-    { nodeId, broker }: Leader,
-    request: object,
-  ): Promise<readonly FetchedPartition[]> {
+  async #fetchFrom({ nodeId, broker }: Leader, request: object): Promise<readonly PartitionData[]> {
     const first = this.#first.get(nodeId)
     if (first !== undefined) await first.catch(() => {})
     const fetching = broker.fetch(request)
@@ -250,34 +291,8 @@ type Leader = {
   readonly partitions: readonly number[]
 }
 
-/** A record as kafkajs has decoded it, in our form. */
-export function toLogRecord(topic: TopicName, partition: number, message: RawMessage): LogRecord {
-  const headers: Record<string, string> = {}
-  for (const [name, value] of Object.entries(message.headers ?? {})) {
-    const last = Array.isArray(value) ? value.at(-1) : value
-    if (last !== undefined) headers[name] = last.toString()
-  }
-  return {
-    topic,
-    partition,
-    offset: Number(message.offset),
-    key: message.key,
-    value: message.value,
-    headers,
-  }
-}
-
-function toFetched(topic: TopicName, part: FetchedPartition, position: number): Fetched {
-  const last = part.messages.at(-1)
-  const records: LogRecord[] = []
-  for (const message of filterAborted(part))
-    if (message.isControlRecord !== true && Number(message.offset) >= position)
-      records.push(toLogRecord(topic, part.partition, message))
-  return {
-    partition: part.partition,
-    records,
-    next: last === undefined ? position : Math.max(position, Number(last.offset) + 1),
-  }
+function isDamaged({ inputs }: Range): boolean {
+  return inputs.some((one) => 'reason' in one && one.reason === DAMAGED)
 }
 
 function at(offsets: ReadonlyMap<number, Offsets>, partition: number): Offsets {

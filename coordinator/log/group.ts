@@ -1,14 +1,14 @@
 // The consumer group: which tasks are ours, and their input records in order. Every rule here answers a trap of
 // kafkajs: a rebalance forgets positions, a restart forgets pauses, a generation is not told.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Batch, Consumer, ConsumerGroupJoinEvent, Kafka } from 'kafkajs'
+import type { Consumer, ConsumerGroupJoinEvent, Kafka } from 'kafkajs'
 import type { Logger } from '../logger.ts'
 import { addressesIn, taskAssigner } from './assigner.ts'
 import { bounded } from './connection.ts'
-import { toLogRecord } from './fetch.ts'
+import { DAMAGED, partitionBatch } from './fetched.ts'
 import { memberships, reports } from './patches.ts'
 import { INPUT_TOPICS } from './port.ts'
-import type { GroupListener, InputTopic, Positions } from './port.ts'
+import type { GroupListener, InputTopic, Positions, RecordBatch, Unreadable } from './port.ts'
 import type { Watchdog } from './watchdog.ts'
 import { startWatchdog } from './watchdog.ts'
 
@@ -55,6 +55,8 @@ export class Group {
   #reading = new Set<number>()
   /** Next offset of each `topic/task` being read. */
   #positions = new Map<string, number>()
+  /** By `topic/task`: the offset that was fetched again because its batch was damaged. */
+  #damaged = new Map<string, number>()
   #watchdog: Watchdog | undefined
   /** Restarts of the consumer since it last joined. */
   #restarts = 0
@@ -134,14 +136,6 @@ export class Group {
       silent: (error) => this.#crash(error),
     })
     consumer.on('consumer.group_join', (event) => this.#guarded(() => this.#joined(event)))
-    consumer.on('consumer.end_batch_process', ({ payload }) =>
-      this.#guarded(() => {
-        if (payload.batchSize > 0) return // #deliver has said it
-        const last = Number(payload.lastOffset)
-        const name = this.#nameOf(payload.topic)
-        this.#pass(name, payload.partition, Number(payload.firstOffset ?? last), last + 1)
-      }),
-    )
     consumer.on('consumer.crash', ({ payload }) => {
       if (!payload.restart) this.#crash(payload.error)
     })
@@ -184,24 +178,31 @@ export class Group {
     }
   }
 
-  #deliver(batch: Batch, isStale: boolean): void {
+  #deliver(handed: object, isStale: boolean): void {
+    const batch = partitionBatch(handed)
     const task = batch.partition
-    if (this.#isClosed || isStale || !this.#reading.has(task)) return
     const name = this.#nameOf(batch.topic)
-    const records = batch.messages.map((message) => toLogRecord(name, task, message))
-    this.#listener.records(task, records)
-    const next = (records.at(-1)?.offset ?? -1) + 1
-    this.#positions.set(`${name}/${task}`, next)
-    this.#pass(name, task, next, Number(batch.lastOffset()) + 1)
+    const place = `${name}/${task}`
+    const position = this.#positions.get(place)
+    if (this.#isClosed || isStale || !this.#reading.has(task) || position === undefined) return
+    // Fetched before a seek it says nothing about after it.
+    if (batch.position > position) return
+    const { inputs, next } = batch.range(name)
+    const damaged = inputs.findIndex((one) => 'reason' in one && one.reason === DAMAGED)
+    const again = inputs[damaged]?.offset
+    const isFirst = again !== undefined && this.#damaged.get(place) !== again
+    const taken = isFirst ? inputs.slice(0, damaged) : inputs
+    if (taken.length > 0) this.#listener.records(task, taken.map(own))
+    this.#positions.set(place, Math.max(position, isFirst ? again : next))
+    if (isFirst) this.#fetchAgain(batch.topic, task, again)
+    else if (next > position && (taken.at(-1)?.last ?? -1) < next - 1)
+      this.#listener.passed(task, name, next)
   }
 
-  /** Only what follows the position counts: a batch fetched before a seek says nothing about after it. */
-  #pass(name: InputTopic, task: number, first: number, next: number): void {
-    const position = this.#positions.get(`${name}/${task}`)
-    if (this.#isClosed || position === undefined || !this.#reading.has(task)) return
-    if (first > position || next <= position) return
-    this.#positions.set(`${name}/${task}`, next)
-    this.#listener.passed(task, name, next)
+  /** What was damaged on its way is whole when it is sent again; what is not, the second time, is handed on so. */
+  #fetchAgain(topic: string, partition: number, offset: number): void {
+    this.#damaged.set(`${this.#nameOf(topic)}/${partition}`, offset)
+    this.#consumer.seek({ topic, partition, offset: String(offset) })
   }
 
   #seek(task: number, next: Readonly<Record<InputTopic, number>>): void {
@@ -251,6 +252,11 @@ export class Group {
   #nameOf(topic: string): InputTopic {
     return topic.slice(this.#options.topicPrefix.length) as InputTopic
   }
+}
+
+/** Bytes of its own: a slice would keep all that was fetched with it for as long as it waits. */
+function own(input: RecordBatch | Unreadable): RecordBatch | Unreadable {
+  return 'reason' in input ? input : { ...input, batch: Buffer.from(input.batch) }
 }
 
 /** Between a crash of the consumer and its restart it refuses; the join that follows assigns everything anew. */

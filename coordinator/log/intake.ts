@@ -6,11 +6,24 @@ import type { Command, ImageAcquired } from '#proto/wellspring/record/v1/input_p
 import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import type { Event, Position } from '../core/event.ts'
 import { partitionKey, taskOf } from '../core/ids.ts'
-import type { LogRecord } from './port.ts'
+import type { Logger } from '../logger.ts'
+import type { Guilt } from './caution.ts'
+import { PROCESSING_FAILED, failureOf } from './caution.ts'
+import type { Clock } from './clock.ts'
+import type { Input, LogRecord } from './port.ts'
+import { unreadable } from './record-decoder.ts'
+import type { UnknownFields } from './unknown-fields.ts'
+import { unknownFields } from './unknown-fields.ts'
+import { look } from './wire.ts'
+
+/** Messages within a record; the largest plan has 1,536 wells and 32 channels. */
+const MESSAGES_MAX = 4_096
 
 // The patterns of the contracts are the same in RE2 and in V8, which is faster on short texts.
 const patterns = new Map<string, RegExp>()
 const validator = createValidator({
+  // The first violation is enough: a record may have thousands.
+  failFast: true,
   regexMatch(pattern, text) {
     const known = patterns.get(pattern) ?? new RegExp(pattern, 'u')
     patterns.set(pattern, known)
@@ -18,25 +31,52 @@ const validator = createValidator({
   },
 })
 
-/** The event that a record of an input topic is. `tasks` is the number of partitions of the inputs. */
-export function eventOf(record: LogRecord, tasks: number): Event {
+export type Intake = {
+  /** The event that something of an input is. `guilt`: it is set aside for that, and not looked at. */
+  eventOf(input: Input, guilt?: Guilt): Event
+}
+
+export type IntakeOptions = {
+  readonly task: number
+  /** Number of partitions of the inputs. */
+  readonly tasks: number
+  readonly clock: Pick<Clock, 'monotonicMs'>
+  readonly logger: Logger
+}
+
+export function openIntake(options: IntakeOptions): Intake {
+  const unknown = unknownFields(options)
+  return {
+    eventOf(input, guilt) {
+      if (guilt) return setAside(input, guilt.reason, guilt.message)
+      if ('batch' in input) return setAside(input, 'UNDECODABLE_BATCH', 'the batch was not opened')
+      if ('reason' in input) return setAside(input, input.reason, input.message)
+      try {
+        return eventIn(input, options.tasks, unknown)
+      } catch (error) {
+        // Nothing has changed yet.
+        return setAside(input, PROCESSING_FAILED, failureOf(error))
+      }
+    },
+  }
+}
+
+function eventIn(record: LogRecord, tasks: number, unknown: UnknownFields): Event {
   const at = positionOf(record)
   const bytes = record.value ?? Buffer.alloc(0)
-  const refuse = (reason: string, message: string): Event => ({
-    kind: 'unreadable',
-    reason,
-    message,
-    at,
-    bytes,
-  })
+  const refuse = (reason: string, message: string): Event => setAside(record, reason, message)
   if (record.value === null)
     return refuse('TOMBSTONE', 'the record has no value: inputs are never deleted')
   const schema = record.topic === 'images.v1' ? ImageAcquiredSchema : CommandSchema
   const named = record.headers['wellspring-type']
   if (named !== undefined && named !== schema.typeName)
     return refuse('WRONG_TYPE', `${record.topic} takes ${schema.typeName}, not ${named}`)
+  const looked = look(schema, record.value)
+  if (looked.messages > MESSAGES_MAX)
+    return refuse('INVALID', `${schema.typeName}: it has more than ${MESSAGES_MAX} messages in it`)
   const read = decoded<typeof schema>(schema, record.value)
   if (read.kind === 'bad') return refuse(read.reason, read.message)
+  if (looked.unknownFields > 0) unknown.dropped(record, schema, looked)
   const plate = plateKeyOf(read.message)
   const expected = plate === undefined ? record.partition : taskOf(plate, tasks)
   if (expected !== record.partition)
@@ -46,25 +86,35 @@ export function eventOf(record: LogRecord, tasks: number): Event {
         'partition as the Java client does (murmur2; in librdkafka partitioner=murmur2_random)',
     )
   if (read.message.$typeName === 'wellspring.record.v1.ImageAcquired') {
-    const traceparent = record.headers['traceparent'] ?? ''
+    const { identity, channel } = read.message
+    if (identity?.channel !== channel?.name)
+      return refuse(
+        'INVALID',
+        `${schema.typeName}: identity.channel is ${identity?.channel ?? ''}, channel.name ${channel?.name ?? ''}`,
+      )
+    const traceparent = record.headers.traceparent ?? ''
     return { kind: 'image', image: read.message, traceparent, at, bytes }
   }
   return { kind: 'command', command: read.message, at, bytes }
 }
 
-/** Instead of the event that a record is, once it has killed its process three times. */
-export function condemned(record: LogRecord): Event {
-  return {
-    kind: 'unreadable',
-    reason: 'KILLED_ITS_PROCESS',
-    message: 'three coordinators in a row ended with this record in hand: look at their last words',
-    at: positionOf(record),
-    bytes: record.value ?? Buffer.alloc(0),
+function setAside(input: Input, reason: string, message: string): Event {
+  if ('batch' in input) return setAside(unreadable(input, reason, message), reason, message)
+  if (!('reason' in input)) {
+    const bytes = input.value ?? Buffer.alloc(0)
+    return { kind: 'unreadable', reason, message, at: positionOf(input), bytes }
   }
+  const { topic, partition, offset, last, bytes } = input
+  const text = last > offset ? `offsets ${offset} to ${last}: ${message}` : message
+  const at = { topic, partition, offset, key: '', ...(last > offset ? { last } : {}) }
+  return { kind: 'unreadable', reason, message: text, at, bytes }
 }
 
+/** Bytes of a key that are looked at; at 512 characters its text ends. */
+const KEY_BYTES_MAX = 2_048
+
 function positionOf({ topic, partition, offset, key }: LogRecord): Position {
-  return { topic, partition, offset, key: key?.toString('utf8') ?? '' }
+  return { topic, partition, offset, key: key?.toString('utf8', 0, KEY_BYTES_MAX) ?? '' }
 }
 
 type Read<T> = { kind: 'ok'; message: T } | { kind: 'bad'; reason: string; message: string }
@@ -72,7 +122,7 @@ type Read<T> = { kind: 'ok'; message: T } | { kind: 'bad'; reason: string; messa
 function decoded<D extends DescMessage>(schema: D, value: Uint8Array): Read<MessageShape<D>> {
   let message: MessageShape<D>
   try {
-    message = fromBinary(schema, value)
+    message = fromBinary(schema, value, { readUnknownFields: false })
   } catch (error) {
     return {
       kind: 'bad',

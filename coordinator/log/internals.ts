@@ -1,30 +1,15 @@
 // What kafkajs keeps to itself: its cluster and brokers, as much as fetch.ts and transactions.ts use.
 import type { Kafka } from 'kafkajs'
 import type { Request } from './describe.ts'
-import type { AbortedTransaction, Message } from './patched.ts'
+import type { PartitionData } from './fetched.ts'
 
 export const earliest = -2
 export const latest = -1
 export const readUncommitted = 0
 export const readCommitted = 1
 
-export type RawMessage = {
-  readonly offset: string
-  /** UTC ms. */
-  readonly timestamp?: string
-  readonly key: Buffer | null
-  readonly value: Buffer | null
-  readonly headers?: Readonly<Record<string, Buffer | string | (Buffer | string)[] | undefined>>
-}
-
-export type FetchedPartition = {
-  readonly partition: number
-  readonly abortedTransactions: readonly AbortedTransaction[] | null
-  readonly messages: readonly (Message & RawMessage)[]
-}
-
 export type FetchResponse = {
-  readonly responses: readonly { readonly partitions: readonly FetchedPartition[] }[]
+  readonly responses: readonly { readonly partitions: readonly PartitionData[] }[]
 }
 
 export type ListResponse = {

@@ -6,7 +6,15 @@ import { bounded, createKafka, toLogError } from './connection.ts'
 import { openReader, readPartition } from './fetch.ts'
 import { Group } from './group.ts'
 import { LogError, OUTPUT_TOPICS, PLATE_EVENT_PARTITIONS } from './port.ts'
-import type { GroupListener, InputTopic, Log, Offsets, Writer, WriterId } from './port.ts'
+import type {
+  GroupListener,
+  InputTopic,
+  Log,
+  LogRecord,
+  Offsets,
+  Writer,
+  WriterId,
+} from './port.ts'
 import { openSettings } from './topic-settings.ts'
 import { checkTopics } from './topics.ts'
 import { openTransactions } from './transactions.ts'
@@ -88,10 +96,12 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
     async readCommands(task, from, onRecord) {
       const low = (await reader.offsets('commands.v1', [task])).get(task)?.low ?? 0
       const place = { topic: 'commands.v1', partition: task, from: Math.max(from, low) } as const
-      await readPartition(reader, place, (record) => {
+      const read = (record: LogRecord): boolean => {
         onRecord(record)
         return false
-      })
+      }
+      // In its turn it is set aside.
+      await readPartition(reader, place, read, () => {})
     },
     inputTime: (task, topic, offset) => reader.timeAt(topic, task, offset),
     inputSettings: () => settings.read(),

@@ -16,9 +16,11 @@ export const limits = {
   transactionsPerSecondMax: 80,
   /** Input records that the tasks of a process take in one turn of the event loop. */
   inputsPerTurnMax: 100,
-  /** Input records a task holds before it pauses its inputs, and where it goes on. */
+  /** Input records, or bytes of them, that a task holds before it pauses its inputs, and where it goes on. */
   inputRecordsMax: 2_000,
   inputRecordsLow: 500,
+  inputBytesMax: 4 * 1024 * 1024,
+  inputBytesLow: 1024 * 1024,
   /** A plate at rest for so long is retired: its images are forgotten, a summary stays. */
   retireAfterMs: 86_400_000,
   /** So many wells and sites are forgotten, or taken up under a plan that came late, at a time, give or take a well. */

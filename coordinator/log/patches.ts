@@ -6,13 +6,10 @@ import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 import { dirname, join, sep } from 'node:path'
 import type * as kafkajsModule from 'kafkajs'
-import type { Codec } from './codecs.ts'
-import { lz4, snappy, zstd } from './codecs.ts'
-import { filterAborted, groupByPartition } from './patched.ts'
-import type { Message } from './patched.ts'
+import { PartitionBatch } from './fetched.ts'
+import { groupByPartition } from './patched.ts'
 import type { WriterId } from './port.ts'
-import type { Cursor, Decompress } from './record-decoder.ts'
-import { decodeMessages } from './record-decoder.ts'
+import { batchesIn } from './record-decoder.ts'
 import type { BatchInit, Encoded, RecordInit } from './record-encoder.ts'
 import { DELTA_MAX, encodeBatch, encodeRecord } from './record-encoder.ts'
 import type { Patience } from './retried.ts'
@@ -100,9 +97,6 @@ type ProtocolError = { type: string; code: number; retriable: boolean; message: 
 
 /** In the order they are applied: replaced modules before those that use them. */
 export const patches = {
-  /** P2: kafkajs shows records of aborted transactions when several producers write to a partition. */
-  abortedFilter: ({ replace }) => replace('consumer/filterAbortedMessages', filterAborted),
-
   /** P3: kafkajs's grouping is quadratic, 6 s for 20,000 messages. */
   linearGrouping: ({ replace }) => replace('producer/groupMessagesPerPartition', groupByPartition),
 
@@ -139,17 +133,13 @@ export const patches = {
   },
 
   /**
-   * Reading a record costs kafkajs as much as all that is done with it; and a batch emptied by compaction has no record
-   * that would carry a reader past it.
+   * P2, K13: reading a record costs kafkajs as much as all that is done with it, one that is odd or compressed by a codec
+   * it lacks ends the consumer, a batch emptied by compaction has no record that would carry a reader past it, and
+   * records of aborted transactions are shown when several producers write to a partition. It gets whole batches.
    */
-  messageDecoder({ load, replace }) {
-    const path = 'protocol/requests/fetch/v4/decodeMessages'
-    const original = load<(cursor: Cursor) => Promise<Message[]>>(path)
-    const { lookupCodecByAttributes: codecOf } = load<{
-      lookupCodecByAttributes: (attributes: number) => Codec
-    }>('protocol/message/compression')
-    const decompress: Decompress = (attributes, bytes) => codecOf(attributes).decompress(bytes)
-    replace(path, (cursor: Cursor) => decodeMessages(cursor, decompress) ?? original(cursor))
+  wholeBatches({ replace }) {
+    replace('protocol/requests/fetch/v4/decodeMessages', batchesIn)
+    replace('consumer/batch', PartitionBatch)
   },
 
   /** P1: each idle connection re-arms a timer with a negative delay, 850 wake-ups a second. */
@@ -159,17 +149,6 @@ export const patches = {
     prototype.scheduleCheckPendingRequests = function () {
       if (this.pending.length > 0) original.call(this)
     }
-  },
-
-  /** Snappy, LZ4 and ZSTD: an image announced by a producer that compresses would end the consumer. */
-  codecs({ load }) {
-    const { Codecs, Types } = load<{
-      Codecs: Record<number, () => unknown>
-      Types: Record<'Snappy' | 'LZ4' | 'ZSTD', number>
-    }>('protocol/message/compression')
-    Codecs[Types.Snappy] = () => snappy
-    Codecs[Types.LZ4] = () => lz4
-    Codecs[Types.ZSTD] = () => zstd
   },
 
   /** Codes newer than the client: 90 says that a writer is fenced. */

@@ -28,8 +28,47 @@ export type LogRecord = {
   readonly key: Buffer | null
   /** null: a tombstone. */
   readonly value: Buffer | null
-  /** Last value of each header. */
-  readonly headers: Readonly<Record<string, string>>
+  readonly headers: RecordHeaders
+}
+
+/** The headers that anything here asks for; no others are kept, whatever a record has. */
+export const HEADERS_KEPT = ['wellspring-type', 'traceparent'] as const
+/**
+ * Last value of each as text, cut off after 256 bytes. One without a value is as none; what is not UTF-8 is replaced.
+ */
+export type RecordHeaders = Readonly<Partial<Record<(typeof HEADERS_KEPT)[number], string>>>
+
+/** Records of an input as they came, in one batch, perhaps compressed: opened by who takes them in. */
+export type RecordBatch = {
+  readonly topic: InputTopic | OutputTopic
+  readonly partition: number
+  /** First offset that is wanted of it, and the last that it covers. */
+  readonly offset: number
+  readonly last: number
+  /** The batch as it lies in the log, its header included. */
+  readonly batch: Buffer
+}
+
+/** Offsets at which no record can be read: told in its place, never thrown. */
+export type Unreadable = {
+  readonly topic: InputTopic | OutputTopic
+  readonly partition: number
+  /** First and last offset. */
+  readonly offset: number
+  readonly last: number
+  /** UPPER_SNAKE_CASE. */
+  readonly reason: string
+  readonly message: string
+  /** What is there instead, up to 32 kB. */
+  readonly bytes: Buffer
+}
+
+/** What a reader of an input gets, in order of offsets. */
+export type Input = LogRecord | RecordBatch | Unreadable
+
+/** The last offset that it covers. */
+export function lastOf(input: Input): number {
+  return 'last' in input ? input.last : input.offset
 }
 
 export type NewRecord = {
@@ -98,8 +137,8 @@ export interface GroupListener {
   assigned(tasks: readonly number[], kept: ReadonlySet<number>): Positions
   /** A heartbeat that was sent at or after this local monotonic moment (ms) was answered OK. */
   confirmed(sentAtMs: number): void
-  /** Records of an input, in order. Must only enqueue. */
-  records(task: number, records: readonly LogRecord[]): void
+  /** What came on an input, in order. Must only enqueue: opening a batch is guarded by who takes it in. */
+  records(task: number, inputs: readonly Input[]): void
   /** Reached this position of an input although no record was delivered (markers, aborted, compacted). */
   passed(task: number, topic: InputTopic, nextOffset: number): void
   /** An input cannot be read on: its position is outside the log, and it is read no more until resume(). */

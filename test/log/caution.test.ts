@@ -45,7 +45,7 @@ function live(committed: Committed, deadly: number, end = 20, perFlush = 8) {
       flush()
       assert.ok(own.mayTake(record), 'one flush is enough')
     }
-    if (own.isCondemned(record)) setAside.push(next)
+    if (own.guiltOf(record)) setAside.push(next)
     else if (next === deadly) return { died: true, setAside, flushes }
     next += 1
     own.taken(record, next === end)
@@ -103,7 +103,7 @@ test('an owner that lost flush after flush, and lives, finds no record guilty', 
     said = { ...own.said(next), ...writer }
     own.committed(said)
     assert.ok(own.mayTake(recordAt(3)))
-    assert.ok(!own.isCondemned(recordAt(3)))
+    assert.ok(!own.guiltOf(recordAt(3)))
     own.taken(recordAt(3), true)
   }
 })
@@ -121,7 +121,7 @@ test('owners that fence each other, and live, find no record guilty', () => {
     said = { ...own.said(next), ...writer }
     own.committed(said)
     assert.ok(own.mayTake(recordAt(3)))
-    assert.ok(!own.isCondemned(recordAt(3)), `in turn ${turn}`)
+    assert.ok(!own.guiltOf(recordAt(3)), `in turn ${turn}`)
     own.taken(recordAt(3), true)
   }
 })

@@ -6,85 +6,78 @@ import { after, test } from 'node:test'
 import type { Kafka } from 'kafkajs'
 import { brokerForTests } from '../../dev/broker.ts'
 import { fetchJars, findJava } from '../../dev/broker/java.ts'
-import type { AbortedTransaction, Message } from '../../coordinator/log/patched.ts'
+import { PartitionBatch, recordsOf } from '../../coordinator/log/fetched.ts'
 import { memberships, reports } from '../../coordinator/log/patches.ts'
 import type { Kafkajs, Modules } from '../../coordinator/log/patches.ts'
+import { batchBytes, cursorOver } from './batches.ts'
 import { client, newTopic } from './clients.ts'
 import { original, patched } from './original.ts'
 
-type Filter = (fetched: {
-  messages: Message[]
-  abortedTransactions: AbortedTransaction[]
-}) => Message[]
+type Aborted = readonly { readonly producerId: string; readonly firstOffset: string }[]
 
-function message(offset: number, producerId: string, key = 'k'): Message {
-  return {
-    offset: String(offset),
-    key: Buffer.from(key),
-    isControlRecord: false,
-    batchContext: { producerId, inTransaction: true },
-  }
+const written = (offset: number, producerId: number, key: string | Buffer = 'k'): Buffer =>
+  batchBytes([{ key }], { firstOffset: offset, producerId, flags: 16 })
+
+const marker = (offset: number, producerId: number, type: 0 | 1): Buffer =>
+  batchBytes([{ key: Buffer.from([0, 0, 0, type]) }], {
+    firstOffset: offset,
+    producerId,
+    flags: 48,
+  })
+
+/** Offsets of the records that a consumer shows. */
+async function shown(modules: Modules, set: Buffer, aborted: Aborted): Promise<number[]> {
+  type Decode = (cursor: object) => Promise<readonly object[]>
+  type OfPartition = { readonly messages: readonly { readonly offset: string }[] }
+  const Decoder = modules.load<new (bytes: Buffer) => object>('protocol/decoder')
+  const decode = modules.load<Decode>('protocol/requests/fetch/v4/decodeMessages')
+  const Batch =
+    modules.load<new (topic: string, from: string, data: object) => OfPartition>('consumer/batch')
+  const batch = new Batch('t', '0', {
+    partition: 0,
+    highWatermark: '100',
+    abortedTransactions: aborted,
+    messages: await decode(new Decoder(cursorOver(set).buffer)),
+  })
+  if (!(batch instanceof PartitionBatch)) return batch.messages.map(({ offset }) => Number(offset))
+  return [...recordsOf(batch, 'images.v1', () => assert.fail())].map(({ offset }) => offset)
 }
 
-function marker(offset: number, producerId: string, type: 0 | 1): Message {
-  return {
-    ...message(offset, producerId),
-    key: Buffer.from([0, 0, 0, type]),
-    isControlRecord: true,
-  }
-}
-
-const dataOffsets = (messages: Message[]): number[] =>
-  messages.filter((one) => one.isControlRecord !== true).map((one) => Number(one.offset))
-
-test('P2: overlapping aborted transactions stay hidden', () => {
-  // B begins second and aborts first: the broker lists it first.
-  const fetched = {
-    messages: [
-      message(0, 'A'),
-      message(1, 'B'),
-      message(2, 'A'),
-      marker(3, 'B', 0),
-      message(4, 'A'),
-      marker(5, 'A', 0),
-      message(6, 'A'),
-    ],
-    abortedTransactions: [
-      { producerId: 'B', firstOffset: '1' },
-      { producerId: 'A', firstOffset: '0' },
-    ],
-  }
-  const filter = (modules: Modules): Filter =>
-    modules.load<Filter>('consumer/filterAbortedMessages')
-  assert.notDeepEqual(dataOffsets(filter(original.modules)(fetched)), [6])
-  assert.deepEqual(dataOffsets(filter(patched.modules)(fetched)), [6])
+test('P2: overlapping aborted transactions stay hidden', async () => {
+  // The second begins later and aborts first: the broker lists it first.
+  const set = Buffer.concat([
+    written(0, 1),
+    written(1, 2),
+    written(2, 1),
+    marker(3, 2, 0),
+    written(4, 1),
+    marker(5, 1, 0),
+    written(6, 1),
+  ])
+  const aborted = [
+    { producerId: '2', firstOffset: '1' },
+    { producerId: '1', firstOffset: '0' },
+  ]
+  assert.notDeepEqual(await shown(original.modules, set, aborted), [6])
+  assert.deepEqual(await shown(patched.modules, set, aborted), [6])
 })
 
-test('P2: a fetch that starts inside two aborted transactions, and a key that looks like an abort marker', () => {
-  const zeros = { ...message(12, 'B'), key: Buffer.from([0, 0, 0, 0]) }
-  const fetched = {
-    messages: [
-      message(10, 'A'),
-      message(11, 'B'),
-      zeros,
-      message(13, 'B'),
-      marker(14, 'A', 0),
-      marker(15, 'B', 0),
-      message(16, 'B'),
-    ],
-    abortedTransactions: [
-      { producerId: 'A', firstOffset: '2' },
-      { producerId: 'B', firstOffset: '3' },
-    ],
-  }
-  assert.notDeepEqual(
-    dataOffsets(original.modules.load<Filter>('consumer/filterAbortedMessages')(fetched)),
-    [16],
-  )
-  assert.deepEqual(
-    dataOffsets(patched.modules.load<Filter>('consumer/filterAbortedMessages')(fetched)),
-    [16],
-  )
+test('P2: a fetch that starts inside two aborted transactions, and a key that looks like an abort marker', async () => {
+  const set = Buffer.concat([
+    written(10, 1),
+    written(11, 2),
+    written(12, 2, Buffer.from([0, 0, 0, 0])),
+    written(13, 2),
+    marker(14, 1, 0),
+    marker(15, 2, 0),
+    written(16, 2),
+  ])
+  const aborted = [
+    { producerId: '1', firstOffset: '2' },
+    { producerId: '2', firstOffset: '3' },
+  ]
+  assert.notDeepEqual(await shown(original.modules, set, aborted), [16])
+  assert.deepEqual(await shown(patched.modules, set, aborted), [16])
 })
 
 test('P3: 20,000 messages are grouped in linear time', () => {
@@ -160,7 +153,10 @@ for (const codec of ['snappy', 'lz4', 'zstd'] as const) {
       const seen = Promise.withResolvers<string>()
       consumer.on('consumer.crash', ({ payload }) => seen.reject(payload.error))
       await consumer.run({
-        eachMessage: async ({ message: one }) => seen.resolve(String(one.value)),
+        eachBatch: async ({ batch }) => {
+          for (const { value: found } of recordsOf(batch, 'images.v1', () => assert.fail()))
+            seen.resolve(String(found))
+        },
       })
       return seen.promise
     }

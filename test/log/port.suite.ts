@@ -1,8 +1,10 @@
 // What every twin of the log must do, as takeover.md relies on it. Run on Kafka and on the memory twin.
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
+import { openBatch } from '../../coordinator/log/codecs.ts'
 import type {
   GroupListener,
+  Input,
   InputTopic,
   Log,
   LogRecord,
@@ -312,8 +314,8 @@ export function createMember(log: Log, shared?: Map<number, Record<InputTopic, n
       member.confirmedMs = sentAtMs
       changed()
     },
-    records(task, records) {
-      for (const one of records) {
+    records(task, inputs) {
+      for (const one of inputs.flatMap(recordsIn)) {
         assert.equal(one.partition, task)
         const next = shared?.get(task)
         const topic = one.topic as InputTopic
@@ -337,6 +339,20 @@ export function createMember(log: Log, shared?: Map<number, Record<InputTopic, n
     },
   }
   return member
+}
+
+/** Opened, if they came in a batch. */
+function recordsIn(input: Input): LogRecord[] {
+  assert.ok(!('reason' in input))
+  if (!('batch' in input)) return [input]
+  const records: LogRecord[] = []
+  const opened = openBatch(input)
+  assert.ok(!('reason' in opened))
+  for (let found = opened.next(); found !== undefined; found = opened.next()) {
+    assert.ok(!('reason' in found))
+    records.push(found)
+  }
+  return records
 }
 
 export function record(task: number, key: string): NewRecord {

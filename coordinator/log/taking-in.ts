@@ -1,0 +1,29 @@
+// The next of the inputs, taken in under the guard against what kills a process or throws.
+import type { Event } from '../core/event.ts'
+import type { Caution } from './caution.ts'
+import type { Inbox } from './inbox.ts'
+import type { Intake } from './intake.ts'
+
+type Parts = { readonly inbox: Inbox; readonly caution: Caution; readonly intake: Intake }
+
+/** False: a flush must be committed before anything more is taken in. What `take` throws is thrown on. */
+export function takeNext({ inbox, caution, intake }: Parts, take: (event: Event) => void): boolean {
+  const input = inbox.peek()
+  if (!input) return true
+  if (!caution.mayTake(input)) return false
+  const guilt = caution.guiltOf(input)
+  if ('batch' in input && !guilt) {
+    inbox.open()
+    return true
+  }
+  inbox.take()
+  try {
+    take(intake.eventOf(input, guilt))
+  } catch (error) {
+    // State may be half changed: the task is taken over again, and then it is set aside.
+    caution.blame(input, error)
+    throw error
+  }
+  caution.taken(input, inbox.size() === 0)
+  return true
+}
