@@ -24,7 +24,7 @@ const text = (file: string): string => readFileSync(join(root, file), 'utf8')
 const isOurs = (file: string): boolean =>
   !file.includes('/gen/') && !file.startsWith('node_modules/')
 const code = files.filter((file) => /\.(ts|mjs)$/.test(file) && isOurs(file))
-const production = code.filter((file) => /^(coordinator|services|ingest|cli)\//.test(file))
+const production = code.filter((file) => /^(coordinator|services|ingest|cli|formats)\//.test(file))
 
 function none(problems: readonly string[], remedy: string): void {
   assert.equal(problems.length, 0, `${remedy}:\n  ${problems.join('\n  ')}`)
@@ -117,6 +117,14 @@ test('services import neither the coordinator nor anything else of ours', () => 
   )
 })
 
+test('formats import nothing but Node', () => {
+  direction(
+    /^formats\//,
+    (target) => /^(formats\/|node:)/.test(target),
+    'whoever reads files imports it, so it stands alone',
+  )
+})
+
 test('legacy programs know nothing of contracts or the kit', () => {
   direction(
     /^services\/legacy\//,
@@ -128,7 +136,7 @@ test('legacy programs know nothing of contracts or the kit', () => {
 
 test('production imports no dev program and no test', () => {
   direction(
-    /^(coordinator|services|ingest|cli)\//,
+    /^(coordinator|services|ingest|cli|formats)\//,
     (target) => !/^(dev|test)\//.test(target),
     'dev/ and test/ are not installed in production',
   )
