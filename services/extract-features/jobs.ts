@@ -1,11 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FetchResult } from '../kit/http.ts'
 import { fetchJson, fetchText } from '../kit/http.ts'
+import { isUnsupportedKind } from '../kit/images.ts'
 import type { Call } from '../kit/serve.ts'
 
 export type Job = {
   readonly labels: string
-  readonly images: readonly { readonly channel: string; readonly path: string }[]
+  readonly images: readonly {
+    readonly channel: string
+    readonly path: string
+    /** Grey level to subtract first. */
+    readonly offset?: number
+  }[]
 }
 
 const poll = { firstMs: 50, maxMs: 1_000, growth: 1.5 }
@@ -38,11 +44,15 @@ export async function runJob(
       return { csv, rows: Number(rows) }
     }
     if (state === 'failed') {
-      // Only a dead worker is the server's fault; every other text names a file.
-      const reason = String(error).startsWith('worker died') ? 'JOB_FAILED' : 'BAD_INPUT'
-      throw call.fail(reason, String(error))
+      throw call.fail(reasonOf(String(error)), String(error))
     }
   }
+}
+
+/** Only a dead worker is the server's fault; every other text names a file. */
+function reasonOf(error: string): string {
+  if (error.startsWith('worker died')) return 'JOB_FAILED'
+  return isUnsupportedKind(error) ? 'UNSUPPORTED_KIND' : 'BAD_INPUT'
 }
 
 function bodyOf(result: FetchResult, call: Call): Record<string, unknown> {

@@ -4,6 +4,7 @@ import {
   ExtractFeaturesErrorSchema,
   ExtractFeaturesService,
 } from '#proto/wellspring/steps/features/v1/extract_features_pb.ts'
+import { openImage } from '../kit/images.ts'
 import type { Call } from '../kit/serve.ts'
 import { serve } from '../kit/serve.ts'
 import { runJob } from './jobs.ts'
@@ -36,10 +37,11 @@ async function extractFeatures(request: ExtractFeaturesRequest, call: Call) {
 async function tableOf(request: ExtractFeaturesRequest, columns: readonly string[], call: Call) {
   if (request.labels === undefined) return { csv: emptyTable(columns), rows: 0 }
   const labels = await call.openArtifact(request.labels)
-  const images: { channel: string; path: string }[] = []
-  for (const { channel, image } of request.images) {
+  const images: { channel: string; path: string; offset?: number }[] = []
+  for (const { channel, image, pixelOffset } of request.images) {
     if (image === undefined) throw call.fail('BAD_INPUT', `channel ${channel} names no image`)
-    images.push({ channel, path: await call.openArtifact(image) })
+    const path = await openImage(image, call, { corrupt: 'BAD_INPUT' })
+    images.push({ channel, path, ...(pixelOffset > 0 && { offset: pixelOffset }) })
   }
   return await call.legacy('http cellfeat', { 'url.full': `${url}/jobs` }, (traceparent) =>
     runJob(url, { labels, images }, { call, traceparent }),

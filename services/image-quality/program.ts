@@ -1,5 +1,6 @@
 import type { FetchResult } from '../kit/http.ts'
 import { fetchJson } from '../kit/http.ts'
+import { withinTime } from '../kit/images.ts'
 import type { Call } from '../kit/serve.ts'
 import { classify } from './classify.ts'
 
@@ -12,6 +13,8 @@ export type Question = {
   readonly channel_kind: string
   /** Grey level at which the detector saturates, 0 for the pixel type's maximum. */
   readonly ceiling: number
+  /** Grey level to subtract first. */
+  readonly offset?: number
 }
 
 /** Asks the program about one image. Its many ways to say no become the contract's reasons. */
@@ -42,7 +45,9 @@ async function answerOf(
   const answer: Record<string, unknown> = body
   const { error } = answer
   if (result.status === 422) {
-    throw call.fail(await classify(path, String(error)), `the decoder says: ${String(error)}`)
+    const text = String(error)
+    const reason = await withinTime(path, call, () => classify(path, text, call.signal))
+    throw call.fail(reason, `the decoder says: ${text}`)
   }
   if (String(error).startsWith('file not found')) {
     throw call.fail('ARTIFACT_NOT_READY', `the program sees no ${path}`)

@@ -10,6 +10,7 @@ import {
 import type { CommandResult } from '../kit/command.ts'
 import { runCommand } from '../kit/command.ts'
 import { readLeft } from '../kit/files.ts'
+import { isUnsupportedKind, openImage } from '../kit/images.ts'
 import type { Call } from '../kit/serve.ts'
 import { serve } from '../kit/serve.ts'
 import { readOutput } from './output.ts'
@@ -28,12 +29,13 @@ await serve({
   handlers: { segmentNuclei },
 })
 
-async function segmentNuclei({ nucleiImage }: SegmentNucleiRequest, call: Call) {
+async function segmentNuclei({ nucleiImage, pixelOffset }: SegmentNucleiRequest, call: Call) {
   if (nucleiImage === undefined) throw call.fail('BAD_INPUT', 'the request names no image')
-  const image = await call.openArtifact(nucleiImage)
+  const image = await openImage(nucleiImage, call, { corrupt: 'BAD_INPUT' })
   const scratch = await call.tempDir()
   const [out, done] = [join(scratch, 'out'), join(scratch, 'done')]
   await mkdir(out)
+  const offset = pixelOffset > 0 ? ['-b', String(pixelOffset)] : []
   const limited = ['-c', `ulimit -d ${memoryMaxKib} && exec "$0" "$@"`, ...program]
   const result = await call.legacy(
     'exec nucseg',
@@ -41,7 +43,7 @@ async function segmentNuclei({ nucleiImage }: SegmentNucleiRequest, call: Call) 
     (traceparent) =>
       runCommand({
         command: '/bin/sh',
-        args: [...limited, '-i', image, '-o', out, '-d', done],
+        args: [...limited, '-i', image, '-o', out, '-d', done, ...offset],
         signal: call.signal,
         traceparent,
         timeoutMs: call.remainingMs(),
@@ -71,6 +73,8 @@ function exitCodeOf(result: CommandResult, word: string | undefined, call: Call)
   if (result.kind !== 'exited') throw call.fail('CRASHED', `${result.kind}: ${lastWords}`)
   const { code } = result
   const told = `exit code ${code}: ${lastWords}`
+  if (code === exitCodes.badInput && isUnsupportedKind(lastWords))
+    throw call.fail('UNSUPPORTED_KIND', told)
   if (code === exitCodes.badInput)
     throw call.fail(word === 'Failure' ? 'BAD_INPUT' : 'BAD_ARGUMENTS', told)
   if (code !== exitCodes.ok && code !== exitCodes.emptyField) throw call.fail('CRASHED', told)

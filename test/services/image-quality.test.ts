@@ -74,14 +74,14 @@ describe('with the program', needsData, () => {
     }
   })
 
-  test('a colour image is no image of a channel', async () => {
+  test('a colour image is of another kind', async () => {
     const [row = {}] = csvRows(inData('bbbc039-u2os-nuclei/manifest.csv')).filter(
       (r) => r['mode'] === 'RGBA',
     )
     const { info } = await refusal(
       assess(wrapper, inData('bbbc039-u2os-nuclei', row['path'] ?? '')),
     )
-    assert.equal(info?.reason, 'NOT_AN_IMAGE')
+    assert.equal(info?.reason, 'UNSUPPORTED_KIND')
   })
 })
 

@@ -5,7 +5,7 @@ import { createJobs } from './jobs.ts'
 import type { Job } from './measure.ts'
 
 // cellfeat: features of cells, as jobs.
-//   POST /jobs {labels, images: [{channel, path}]}  → {id}
+//   POST /jobs {labels, images: [{channel, path, offset?}]}  → {id}
 //   GET  /jobs/ID         → {state: queued|running|done|failed}, 410 when it is gone, 404 when nobody knows it
 //   GET  /jobs/ID/result  → CSV
 // Port from PORT, 0 for any. Jobs live in memory: a restart forgets them.
@@ -77,7 +77,10 @@ async function readJob(request: IncomingMessage): Promise<Job | undefined> {
     const body = JSON.parse(Buffer.concat(chunks).toString('utf8')) as Partial<Job>
     const isText = (value: unknown) => typeof value === 'string' && value !== ''
     const images = body.images ?? []
-    const good = isText(body.labels) && images.every((i) => isText(i.channel) && isText(i.path))
+    const isLevel = (value: unknown) => value === undefined || typeof value === 'number'
+    const isImage = (i: Job['images'][number]) =>
+      isText(i.channel) && isText(i.path) && isLevel(i.offset)
+    const good = isText(body.labels) && images.every(isImage)
     return good && body.labels !== undefined ? { labels: body.labels, images } : undefined
   } catch {
     return undefined

@@ -1,11 +1,16 @@
-import { readPixels } from '../pixels.ts'
+import { readPixels, subtractOffset } from '../pixels.ts'
 import type { Pixels } from '../pixels.ts'
 import { shapeColumns, shapeOf } from './shape.ts'
 
 export type Job = {
   /** Label image, 0 is background. */
   readonly labels: string
-  readonly images: readonly { readonly channel: string; readonly path: string }[]
+  readonly images: readonly {
+    readonly channel: string
+    readonly path: string
+    /** Grey level to subtract first. */
+    readonly offset?: number
+  }[]
 }
 
 /** A table as CSV, one row per object. */
@@ -15,8 +20,9 @@ export type Table = { readonly csv: string; readonly rows: number }
 export async function measureObjects(job: Job): Promise<Table> {
   const labels = await readPixels(job.labels)
   const channels = []
-  for (const { channel, path } of job.images) {
+  for (const { channel, path, offset = 0 } of job.images) {
     const image = await readPixels(path)
+    subtractOffset(image, offset)
     if (image.widthPx !== labels.widthPx || image.heightPx !== labels.heightPx) {
       const [a, b] = [image, labels].map((size) => `${size.widthPx} x ${size.heightPx}`)
       throw new Error(`${channel} is ${a} pixels, its labels are ${b}`)

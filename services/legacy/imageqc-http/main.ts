@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { createWorkers } from './workers.ts'
 import type { Outcome } from './workers.ts'
 
-// imageqc: POST /assess {path, channel_kind, ceiling?} answers quality numbers. Port from PORT, 0 for any.
+// imageqc: POST /assess {path, channel_kind, ceiling?, offset?} answers quality numbers. Port from PORT, 0 for any.
 // As grown in the lab: some numbers are strings, some errors are 200, and it gets slow before it gets busy.
 const version = 'imageqc-3'
 const bodyBytesMax = 65_536
@@ -39,11 +39,13 @@ process.once('SIGTERM', () => {
 async function answer(request: IncomingMessage): Promise<Reply> {
   if (request.url === '/health') return { status: 200, body: { status: 'up', version } }
   if (request.method !== 'POST' || request.url !== '/assess') return { status: 404, body: {} }
-  const { path, channel_kind: channelKind, ceiling = 0 } = await readBody(request)
-  if (typeof path !== 'string' || typeof ceiling !== 'number') {
+  const { path, channel_kind: channelKind, ceiling = 0, offset = 0 } = await readBody(request)
+  if (typeof path !== 'string' || typeof ceiling !== 'number' || typeof offset !== 'number') {
     return {
       status: 400,
-      body: { error: 'want {"path": text, "channel_kind": text, "ceiling": number}' },
+      body: {
+        error: 'want {"path": text, "channel_kind": text, "ceiling": number, "offset": number}',
+      },
     }
   }
   // Two old clients could not handle other statuses than 200.
@@ -58,10 +60,13 @@ async function answer(request: IncomingMessage): Promise<Reply> {
   } catch {
     return { status: 200, body: { error: `file not found: ${path}` } }
   }
-  return replyOf(await workers.run({ path, ceiling }), channelKind)
+  return replyOf(await workers.run({ path, ceiling, offset }), { channelKind, offset })
 }
 
-function replyOf(outcome: Outcome, channelKind: string): Reply {
+function replyOf(
+  outcome: Outcome,
+  { channelKind, offset }: { readonly channelKind: string; readonly offset: number },
+): Reply {
   switch (outcome.kind) {
     case 'busy':
       return { status: 503, body: { error: 'busy' } }
@@ -87,6 +92,9 @@ function replyOf(outcome: Outcome, channelKind: string): Reply {
         percent_maximal: metrics.percentMaximal,
         laplacian_ratio: String(metrics.laplacianRatio),
         power_slope: String(metrics.powerLogLogSlope),
+        offset: String(offset),
+        offset_suspected: outcome.offsetSuspected,
+        below_offset: outcome.belowOffset,
       }
       return { status: 200, body: { ...numbers, flag: empty ? 'EMPTY' : 'OK', version } }
     }

@@ -39,6 +39,26 @@ export function measure(image: Pixels, ceiling: number): Metrics {
   }
 }
 
+const signedZero = 32_768
+const outliersMax = 0.001
+
+/**
+ * Whether signed pixels seem to be stored as unsigned ones: nearly all are at 32,768 or above, though the image is
+ * neither flat nor saturated. Transmitted light may look like that too.
+ */
+export function suspectsOffset({ values, bitsPerPixel }: Pixels): boolean {
+  if (bitsPerPixel === 8) return false
+  let [below, saturated] = [0, 0]
+  let [min, max] = [Infinity, -Infinity]
+  for (const value of values) {
+    if (value < signedZero) below++
+    if (value === 65_535) saturated++
+    if (value < min) min = value
+    if (value > max) max = value
+  }
+  return below <= values.length * outliersMax && saturated < values.length / 2 && max > min
+}
+
 type Spread = Pick<Metrics, 'mean' | 'median' | 'std' | 'mad' | 'min' | 'max'>
 
 function spreadOf(counts: Uint32Array, total: number): Spread {

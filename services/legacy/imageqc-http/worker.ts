@@ -1,6 +1,6 @@
 // Decodes and measures in a process of its own, one image at a time: what a hostile file takes down is this.
-import { readPixels } from '../pixels.ts'
-import { measure } from './metrics.ts'
+import { readPixels, subtractOffset } from '../pixels.ts'
+import { measure, suspectsOffset } from './metrics.ts'
 import type { Job, WorkerAnswer } from './workers.ts'
 
 process.on('message', (job: Job) => {
@@ -8,11 +8,16 @@ process.on('message', (job: Job) => {
 })
 process.on('disconnect', () => process.exit())
 
-async function assess({ path, ceiling }: Job): Promise<WorkerAnswer> {
+async function assess({ path, ceiling, offset = 0 }: Job): Promise<WorkerAnswer> {
   try {
     const image = await readPixels(path)
     const { widthPx, heightPx, bitsPerPixel } = image
-    return { kind: 'measured', widthPx, heightPx, bitsPerPixel, metrics: measure(image, ceiling) }
+    const offsetSuspected = offset === 0 && suspectsOffset(image)
+    const belowOffset = subtractOffset(image, offset)
+    const level = ceiling > 0 ? ceiling : 2 ** bitsPerPixel - 1 - offset
+    const metrics = measure(image, level)
+    const found = { metrics, offsetSuspected, belowOffset }
+    return { kind: 'measured', widthPx, heightPx, bitsPerPixel, ...found }
   } catch (cause) {
     return { kind: 'unreadable', text: cause instanceof Error ? cause.message : String(cause) }
   }

@@ -3,7 +3,12 @@ import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import type { Metrics } from './metrics.ts'
 
-export type Job = { readonly path: string; readonly ceiling: number }
+export type Job = {
+  readonly path: string
+  readonly ceiling: number
+  /** Grey level to subtract first. */
+  readonly offset?: number
+}
 
 export type WorkerAnswer =
   | {
@@ -12,6 +17,9 @@ export type WorkerAnswer =
       readonly heightPx: number
       readonly bitsPerPixel: number
       readonly metrics: Metrics
+      readonly offsetSuspected: boolean
+      /** Share of pixels below the offset. */
+      readonly belowOffset: number
     }
   | { readonly kind: 'unreadable'; readonly text: string }
 

@@ -3,17 +3,23 @@ import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { readPixels, writePng16 } from '../pixels.ts'
+import { readPixels, subtractOffset, writePng16 } from '../pixels.ts'
 import type { Pixels } from '../pixels.ts'
 import { segmentNuclei } from './segment.ts'
 import type { Field, Nucleus } from './segment.ts'
 
-// nucseg -i FILE -o DIR -d DONEFILE
+// nucseg -i FILE -o DIR -d DONEFILE [-b LEVEL]
 // Counts nuclei in one image of a nuclear stain. Writes Image.csv, Nuclei.csv and Nuclei_labels.png.
+// LEVEL is the grey level of no light, which is subtracted first.
 // Exit codes: 0 ok, 1 crash, 2 bad input or arguments, 3 empty field.
 const exitCodes = { ok: 0, crash: 1, badInput: 2, emptyField: 3 }
 
-type Arguments = { readonly input: string; readonly outDir: string; readonly doneFile: string }
+type Arguments = {
+  readonly input: string
+  readonly outDir: string
+  readonly doneFile: string
+  readonly offset: number
+}
 
 process.exitCode = await run()
 
@@ -24,6 +30,7 @@ async function run(): Promise<number> {
   let image: Pixels
   try {
     image = await readPixels(args.input)
+    subtractOffset(image, args.offset)
   } catch (cause) {
     process.stderr.write(`nucseg: cannot read ${args.input}: ${String(cause)}\n`)
     writeFileSync(args.doneFile, 'Failure\n')
@@ -43,18 +50,19 @@ async function run(): Promise<number> {
 }
 
 function readArguments(): Arguments | undefined {
-  const usage = 'usage: nucseg -i FILE -o DIR -d DONEFILE\n'
+  const usage = 'usage: nucseg -i FILE -o DIR -d DONEFILE [-b LEVEL]\n'
   try {
     const options = Object.fromEntries(
-      ['i', 'o', 'd'].map((short) => [short, { type: 'string', short }]),
+      ['i', 'o', 'd', 'b'].map((short) => [short, { type: 'string', short }]),
     )
     const { values } = parseArgs({
       options: options as Record<string, { type: 'string'; short: string }>,
     })
-    const { i: input, o: outDir, d: doneFile } = values
+    const { i: input, o: outDir, d: doneFile, b: level = '0' } = values
     if (input !== undefined && outDir !== undefined && doneFile !== undefined) {
       if (!statSync(outDir).isDirectory()) throw new Error(`${outDir} is not a folder`)
-      return { input, outDir, doneFile }
+      if (!/^[0-9]{1,5}$/.test(level)) throw new Error(`${level} is no grey level`)
+      return { input, outDir, doneFile, offset: Number(level) }
     }
     process.stderr.write(usage)
   } catch (cause) {

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file wellspring/lab/v1/identity.proto.
  */
 export const file_wellspring_lab_v1_identity: GenFile = /*@__PURE__*/
-  fileDesc("CiB3ZWxsc3ByaW5nL2xhYi92MS9pZGVudGl0eS5wcm90bxIRd2VsbHNwcmluZy5sYWIudjEi+wIKCElkZW50aXR5EjMKCmV4cGVyaW1lbnQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSLgoFcGxhdGUYAiABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSNAoLYWNxdWlzaXRpb24YAyABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSLgoEd2VsbBgEIAEoCUIbukgYchYyFF5bQS1aXXsxLDJ9WzAtOV17Mn0kSACIAQESFwoKdGltZV9wb2ludBgFIAEoDUgBiAEBEhEKBHNpdGUYBiABKA1IAogBARIOCgF6GAcgASgNSAOIAQESNQoHY2hhbm5lbBgIIAEoCUIfukgcchoyGF5bQS1aYS16MC05Ll8lLV17MSwxOTJ9JEgEiAEBQgcKBV93ZWxsQg0KC190aW1lX3BvaW50QgcKBV9zaXRlQgQKAl96QgoKCF9jaGFubmVsIoABCgdDaGFubmVsEi0KBG5hbWUYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSLAoEa2luZBgCIAEoDjIeLndlbGxzcHJpbmcubGFiLnYxLkNoYW5uZWxLaW5kEhgKEGRldGVjdG9yX2NlaWxpbmcYAyABKA0qgQEKC0NoYW5uZWxLaW5kEhwKGENIQU5ORUxfS0lORF9VTlNQRUNJRklFRBAAEhcKE0NIQU5ORUxfS0lORF9OVUNMRUkQARIdChlDSEFOTkVMX0tJTkRfRkxVT1JFU0NFTkNFEAISHAoYQ0hBTk5FTF9LSU5EX0JSSUdIVEZJRUxEEANiBnByb3RvMw", [file_buf_validate_validate]);
+  fileDesc("CiB3ZWxsc3ByaW5nL2xhYi92MS9pZGVudGl0eS5wcm90bxIRd2VsbHNwcmluZy5sYWIudjEi+wIKCElkZW50aXR5EjMKCmV4cGVyaW1lbnQYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSLgoFcGxhdGUYAiABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSNAoLYWNxdWlzaXRpb24YAyABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSLgoEd2VsbBgEIAEoCUIbukgYchYyFF5bQS1aXXsxLDJ9WzAtOV17Mn0kSACIAQESFwoKdGltZV9wb2ludBgFIAEoDUgBiAEBEhEKBHNpdGUYBiABKA1IAogBARIOCgF6GAcgASgNSAOIAQESNQoHY2hhbm5lbBgIIAEoCUIfukgcchoyGF5bQS1aYS16MC05Ll8lLV17MSwxOTJ9JEgEiAEBQgcKBV93ZWxsQg0KC190aW1lX3BvaW50QgcKBV9zaXRlQgQKAl96QgoKCF9jaGFubmVsIqEBCgdDaGFubmVsEi0KBG5hbWUYASABKAlCH7pIHHIaMhheW0EtWmEtejAtOS5fJS1dezEsMTkyfSQSLAoEa2luZBgCIAEoDjIeLndlbGxzcHJpbmcubGFiLnYxLkNoYW5uZWxLaW5kEhgKEGRldGVjdG9yX2NlaWxpbmcYAyABKA0SHwoMcGl4ZWxfb2Zmc2V0GAQgASgNQgm6SAYqBBj//wMqgQEKC0NoYW5uZWxLaW5kEhwKGENIQU5ORUxfS0lORF9VTlNQRUNJRklFRBAAEhcKE0NIQU5ORUxfS0lORF9OVUNMRUkQARIdChlDSEFOTkVMX0tJTkRfRkxVT1JFU0NFTkNFEAISHAoYQ0hBTk5FTF9LSU5EX0JSSUdIVEZJRUxEEANiBnByb3RvMw", [file_buf_validate_validate]);
 
 /**
  * Where something belongs: experiment, plate, acquisition, well, time point, site, z plane, channel. Levels
@@ -113,6 +113,14 @@ export type Channel = Message<"wellspring.lab.v1.Channel"> & {
    * @generated from field: uint32 detector_ceiling = 3;
    */
   detectorCeiling: number;
+
+  /**
+   * Grey level that stands for no light, for instance 32768 where signed pixels are stored as unsigned ones; it is
+   * subtracted before anything is measured, and detector_ceiling counts from there. 0: nothing is subtracted.
+   *
+   * @generated from field: uint32 pixel_offset = 4;
+   */
+  pixelOffset: number;
 };
 
 /**

@@ -20,7 +20,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file wellspring/steps/imagequality/v1/image_quality.proto.
  */
 export const file_wellspring_steps_imagequality_v1_image_quality: GenFile = /*@__PURE__*/
-  fileDesc("CjR3ZWxsc3ByaW5nL3N0ZXBzL2ltYWdlcXVhbGl0eS92MS9pbWFnZV9xdWFsaXR5LnByb3RvEiB3ZWxsc3ByaW5nLnN0ZXBzLmltYWdlcXVhbGl0eS52MSLrAQoSQXNzZXNzSW1hZ2VSZXF1ZXN0EjgKB2NvbnRleHQYASABKAsyHy53ZWxsc3ByaW5nLnN0ZXAudjEuQ2FsbENvbnRleHRCBrpIA8gBARJDCgVpbWFnZRgCIAEoCzIbLndlbGxzcHJpbmcubGFiLnYxLkFydGlmYWN0Qhe6SAPIAQGyuxgNCglpbWFnZS5yYXcQARI8CgxjaGFubmVsX2tpbmQYAyABKA4yHi53ZWxsc3ByaW5nLmxhYi52MS5DaGFubmVsS2luZEIGsrsYAhABEhgKEGRldGVjdG9yX2NlaWxpbmcYBCABKA0iygIKE0Fzc2Vzc0ltYWdlUmVzcG9uc2USGQoId2lkdGhfcHgYASABKA1CB7pIBCoCIAASGgoJaGVpZ2h0X3B4GAIgASgNQge6SAQqAiAAEkYKCWludGVuc2l0eRgDIAEoCzIrLndlbGxzcHJpbmcuc3RlcHMuaW1hZ2VxdWFsaXR5LnYxLkludGVuc2l0eUIGukgDyAEBEkgKCnNhdHVyYXRpb24YBCABKAsyLC53ZWxsc3ByaW5nLnN0ZXBzLmltYWdlcXVhbGl0eS52MS5TYXR1cmF0aW9uQga6SAPIAQESPgoFZm9jdXMYBSABKAsyJy53ZWxsc3ByaW5nLnN0ZXBzLmltYWdlcXVhbGl0eS52MS5Gb2N1c0IGukgDyAEBEg0KBWVtcHR5GAYgASgIEhsKCm1ldHJpY19zZXQYByABKAlCB7pIBHICEAEi4wEKCUludGVuc2l0eRIVCgRtZWFuGAEgASgBQge6SAQSAkABEhcKBm1lZGlhbhgCIAEoAUIHukgEEgJAARIjChJzdGFuZGFyZF9kZXZpYXRpb24YAyABKAFCB7pIBBICQAESKgoZbWVkaWFuX2Fic29sdXRlX2RldmlhdGlvbhgEIAEoAUIHukgEEgJAARIYCgdtaW5pbXVtGAUgASgBQge6SAQSAkABEhgKB21heGltdW0YBiABKAFCB7pIBBICQAESIQoQdmFyaWFuY2VfdG9fbWVhbhgHIAEoAUIHukgEEgJAASJrCgpTYXR1cmF0aW9uEisKCmF0X2NlaWxpbmcYASABKAFCF7pIFBISGQAAAAAAAPA/KQAAAAAAAAAAEjAKD3BlcmNlbnRfbWF4aW1hbBgCIAEoAUIXukgUEhIZAAAAAAAAWUApAAAAAAAAAAAicQoFRm9jdXMSMQoPbGFwbGFjaWFuX3JhdGlvGAEgASgBQhi6SAQSAkABsrsYDQoLZm9jdXMucmF0aW8SNQoTcG93ZXJfbG9nX2xvZ19zbG9wZRgCIAEoAUIYukgEEgJAAbK7GA0KC2ZvY3VzLnNsb3BlKpoIChFJbWFnZVF1YWxpdHlFcnJvchIjCh9JTUFHRV9RVUFMSVRZX0VSUk9SX1VOU1BFQ0lGSUVEEAAShwEKIElNQUdFX1FVQUxJVFlfRVJST1JfTk9UX0FOX0lNQUdFEAEaYbq7GF0IBBADGldsb29rIGF0IHdoYXQgd3JvdGUgdGhlIGZpbGU6IGFuIGVtcHR5IGZpbGUsIGEgaGVhZGVyIGFsb25lIG9yIGFuIGVycm9yIHBhZ2UgaXMgbm8gaW1hZ2USmAEKHUlNQUdFX1FVQUxJVFlfRVJST1JfVFJVTkNBVEVEEAIadbq7GHEIBBAPGmt0aGUgZmlsZSB3YXMgYW5ub3VuY2VkIGN1dCBzaG9ydDogY29weSBpdCBhZ2FpbiBmcm9tIHRoZSBpbnN0cnVtZW50IGFuZCBhbm5vdW5jZSBpdCB1bmRlciBhIG5ldyBhY3F1aXNpdGlvbhKCAQobSU1BR0VfUVVBTElUWV9FUlJPUl9DT1JSVVBUEAMaYbq7GF0IBBAPGld0aGUgZmlsZSBpcyBkYW1hZ2VkIGF0IGl0cyBzb3VyY2U6IGNoZWNrIHRoZSBpbnN0cnVtZW50J3MgZGlzayBhbmQgaW1hZ2UgdGhlIHNpdGUgYWdhaW4SdAoiSU1BR0VfUVVBTElUWV9FUlJPUl9MSU1JVF9FWENFRURFRBAEGky6uxhICAQQAxpCdGhlIGZpbGUgY2xhaW1zIGEgc2l6ZSBiZXlvbmQgdGhlIGxpbWl0czogaXQgaXMgZGFtYWdlZCBvciBob3N0aWxlEnsKJklNQUdFX1FVQUxJVFlfRVJST1JfQVJUSUZBQ1RfTk9UX1JFQURZEAUaT7q7GEsIARAOGkV0aGUgZmlsZSBpcyBzdGlsbCBiZWluZyBjb3BpZWQsIG9yIHdhcyBjaGFuZ2VkIGFmdGVyIGl0IHdhcyBhbm5vdW5jZWQSUQoYSU1BR0VfUVVBTElUWV9FUlJPUl9CVVNZEAYaM7q7GC8IAhAIGilhZGQgcmVwbGljYXMgb2YgdGhlIGltYWdlIHF1YWxpdHkgc2VydmljZRJqCiBJTUFHRV9RVUFMSVRZX0VSUk9SX0JBQ0tFTkRfRE9XThAHGkS6uxhACAEQDho6bG9vayBhdCB0aGUgaW1hZ2UgcXVhbGl0eSBwcm9ncmFtJ3MgbG9nIGFuZCBzdGFydCBpdCBhZ2FpbhKDAQoeSU1BR0VfUVVBTElUWV9FUlJPUl9CQURfQU5TV0VSEAgaX7q7GFsIAxAJGlV0aGUgaW1hZ2UgcXVhbGl0eSBwcm9ncmFtIGNoYW5nZWQgaXRzIGFuc3dlcnM6IGNvbXBhcmUgaXRzIHZlcnNpb24gd2l0aCB0aGUgd3JhcHBlcidzMp4CChNJbWFnZVF1YWxpdHlTZXJ2aWNlEr4BCgtBc3Nlc3NJbWFnZRI0LndlbGxzcHJpbmcuc3RlcHMuaW1hZ2VxdWFsaXR5LnYxLkFzc2Vzc0ltYWdlUmVxdWVzdBo1LndlbGxzcHJpbmcuc3RlcHMuaW1hZ2VxdWFsaXR5LnYxLkFzc2Vzc0ltYWdlUmVzcG9uc2UiQpACAaq7GDsIARABGgIIFCICCHgqFwgMEgYQgMq17gEaAggPIQAAAAAAAABAMgIIBDoOCAERmpmZmZmZuT8YyAFAARpGorsYQgoMaW1hZ2luZy1jb3JlEjJ3ZWxsc3ByaW5nLnN0ZXBzLmltYWdlcXVhbGl0eS52MS5JbWFnZVF1YWxpdHlFcnJvcmIGcHJvdG8z", [file_buf_validate_validate, file_wellspring_contract_v1_options, file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_step_v1_call]);
+  fileDesc("CjR3ZWxsc3ByaW5nL3N0ZXBzL2ltYWdlcXVhbGl0eS92MS9pbWFnZV9xdWFsaXR5LnByb3RvEiB3ZWxsc3ByaW5nLnN0ZXBzLmltYWdlcXVhbGl0eS52MSKBAgoSQXNzZXNzSW1hZ2VSZXF1ZXN0EjgKB2NvbnRleHQYASABKAsyHy53ZWxsc3ByaW5nLnN0ZXAudjEuQ2FsbENvbnRleHRCBrpIA8gBARJDCgVpbWFnZRgCIAEoCzIbLndlbGxzcHJpbmcubGFiLnYxLkFydGlmYWN0Qhe6SAPIAQGyuxgNCglpbWFnZS5yYXcQARI8CgxjaGFubmVsX2tpbmQYAyABKA4yHi53ZWxsc3ByaW5nLmxhYi52MS5DaGFubmVsS2luZEIGsrsYAhABEhgKEGRldGVjdG9yX2NlaWxpbmcYBCABKA0SFAoMcGl4ZWxfb2Zmc2V0GAUgASgNIoQDChNBc3Nlc3NJbWFnZVJlc3BvbnNlEhkKCHdpZHRoX3B4GAEgASgNQge6SAQqAiAAEhoKCWhlaWdodF9weBgCIAEoDUIHukgEKgIgABJGCglpbnRlbnNpdHkYAyABKAsyKy53ZWxsc3ByaW5nLnN0ZXBzLmltYWdlcXVhbGl0eS52MS5JbnRlbnNpdHlCBrpIA8gBARJICgpzYXR1cmF0aW9uGAQgASgLMiwud2VsbHNwcmluZy5zdGVwcy5pbWFnZXF1YWxpdHkudjEuU2F0dXJhdGlvbkIGukgDyAEBEj4KBWZvY3VzGAUgASgLMicud2VsbHNwcmluZy5zdGVwcy5pbWFnZXF1YWxpdHkudjEuRm9jdXNCBrpIA8gBARINCgVlbXB0eRgGIAEoCBIbCgptZXRyaWNfc2V0GAcgASgJQge6SARyAhABEjgKBm9mZnNldBgIIAEoCzIoLndlbGxzcHJpbmcuc3RlcHMuaW1hZ2VxdWFsaXR5LnYxLk9mZnNldCJDCgZPZmZzZXQSEQoJc3VzcGVjdGVkGAEgASgIEiYKBWJlbG93GAIgASgBQhe6SBQSEhkAAAAAAADwPykAAAAAAAAAACLjAQoJSW50ZW5zaXR5EhUKBG1lYW4YASABKAFCB7pIBBICQAESFwoGbWVkaWFuGAIgASgBQge6SAQSAkABEiMKEnN0YW5kYXJkX2RldmlhdGlvbhgDIAEoAUIHukgEEgJAARIqChltZWRpYW5fYWJzb2x1dGVfZGV2aWF0aW9uGAQgASgBQge6SAQSAkABEhgKB21pbmltdW0YBSABKAFCB7pIBBICQAESGAoHbWF4aW11bRgGIAEoAUIHukgEEgJAARIhChB2YXJpYW5jZV90b19tZWFuGAcgASgBQge6SAQSAkABImsKClNhdHVyYXRpb24SKwoKYXRfY2VpbGluZxgBIAEoAUIXukgUEhIZAAAAAAAA8D8pAAAAAAAAAAASMAoPcGVyY2VudF9tYXhpbWFsGAIgASgBQhe6SBQSEhkAAAAAAABZQCkAAAAAAAAAACJxCgVGb2N1cxIxCg9sYXBsYWNpYW5fcmF0aW8YASABKAFCGLpIBBICQAGyuxgNCgtmb2N1cy5yYXRpbxI1ChNwb3dlcl9sb2dfbG9nX3Nsb3BlGAIgASgBQhi6SAQSAkABsrsYDQoLZm9jdXMuc2xvcGUqwgkKEUltYWdlUXVhbGl0eUVycm9yEiMKH0lNQUdFX1FVQUxJVFlfRVJST1JfVU5TUEVDSUZJRUQQABKHAQogSU1BR0VfUVVBTElUWV9FUlJPUl9OT1RfQU5fSU1BR0UQARphursYXQgEEAMaV2xvb2sgYXQgd2hhdCB3cm90ZSB0aGUgZmlsZTogYW4gZW1wdHkgZmlsZSwgYSBoZWFkZXIgYWxvbmUgb3IgYW4gZXJyb3IgcGFnZSBpcyBubyBpbWFnZRKYAQodSU1BR0VfUVVBTElUWV9FUlJPUl9UUlVOQ0FURUQQAhp1ursYcQgEEA8aa3RoZSBmaWxlIHdhcyBhbm5vdW5jZWQgY3V0IHNob3J0OiBjb3B5IGl0IGFnYWluIGZyb20gdGhlIGluc3RydW1lbnQgYW5kIGFubm91bmNlIGl0IHVuZGVyIGEgbmV3IGFjcXVpc2l0aW9uEoIBChtJTUFHRV9RVUFMSVRZX0VSUk9SX0NPUlJVUFQQAxphursYXQgEEA8aV3RoZSBmaWxlIGlzIGRhbWFnZWQgYXQgaXRzIHNvdXJjZTogY2hlY2sgdGhlIGluc3RydW1lbnQncyBkaXNrIGFuZCBpbWFnZSB0aGUgc2l0ZSBhZ2FpbhJ0CiJJTUFHRV9RVUFMSVRZX0VSUk9SX0xJTUlUX0VYQ0VFREVEEAQaTLq7GEgIBBADGkJ0aGUgZmlsZSBjbGFpbXMgYSBzaXplIGJleW9uZCB0aGUgbGltaXRzOiBpdCBpcyBkYW1hZ2VkIG9yIGhvc3RpbGUSewomSU1BR0VfUVVBTElUWV9FUlJPUl9BUlRJRkFDVF9OT1RfUkVBRFkQBRpPursYSwgBEA4aRXRoZSBmaWxlIGlzIHN0aWxsIGJlaW5nIGNvcGllZCwgb3Igd2FzIGNoYW5nZWQgYWZ0ZXIgaXQgd2FzIGFubm91bmNlZBJRChhJTUFHRV9RVUFMSVRZX0VSUk9SX0JVU1kQBhozursYLwgCEAgaKWFkZCByZXBsaWNhcyBvZiB0aGUgaW1hZ2UgcXVhbGl0eSBzZXJ2aWNlEmoKIElNQUdFX1FVQUxJVFlfRVJST1JfQkFDS0VORF9ET1dOEAcaRLq7GEAIARAOGjpsb29rIGF0IHRoZSBpbWFnZSBxdWFsaXR5IHByb2dyYW0ncyBsb2cgYW5kIHN0YXJ0IGl0IGFnYWluEoMBCh5JTUFHRV9RVUFMSVRZX0VSUk9SX0JBRF9BTlNXRVIQCBpfursYWwgDEAkaVXRoZSBpbWFnZSBxdWFsaXR5IHByb2dyYW0gY2hhbmdlZCBpdHMgYW5zd2VyczogY29tcGFyZSBpdHMgdmVyc2lvbiB3aXRoIHRoZSB3cmFwcGVyJ3MSpQEKJElNQUdFX1FVQUxJVFlfRVJST1JfVU5TVVBQT1JURURfS0lORBAJGnu6uxh3CAQQAxpxZXhwb3J0IGl0IGFzIG9uZSBmaWxlIGEgcGxhbmU6IG9uZSBncmV5IGNoYW5uZWwsIDggb3IgMTYgYml0IHVuc2lnbmVkLCBUSUZGIChub25lLCBMWlcsIERlZmxhdGUsIFBhY2tCaXRzKSBvciBQTkcyngIKE0ltYWdlUXVhbGl0eVNlcnZpY2USvgEKC0Fzc2Vzc0ltYWdlEjQud2VsbHNwcmluZy5zdGVwcy5pbWFnZXF1YWxpdHkudjEuQXNzZXNzSW1hZ2VSZXF1ZXN0GjUud2VsbHNwcmluZy5zdGVwcy5pbWFnZXF1YWxpdHkudjEuQXNzZXNzSW1hZ2VSZXNwb25zZSJCkAIBqrsYOwgBEAEaAggUIgIIeCoXCAwSBhCAyrXuARoCCA8hAAAAAAAAAEAyAggEOg4IARGamZmZmZm5PxjIAUABGkaiuxhCCgxpbWFnaW5nLWNvcmUSMndlbGxzcHJpbmcuc3RlcHMuaW1hZ2VxdWFsaXR5LnYxLkltYWdlUXVhbGl0eUVycm9yYgZwcm90bzM", [file_buf_validate_validate, file_wellspring_contract_v1_options, file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_step_v1_call]);
 
 /**
  * Asks for the quality of one image.
@@ -55,6 +55,13 @@ export type AssessImageRequest = Message<"wellspring.steps.imagequality.v1.Asses
    * @generated from field: uint32 detector_ceiling = 4;
    */
   detectorCeiling: number;
+
+  /**
+   * Grey level that stands for no light, subtracted before anything is measured; 0: nothing is subtracted.
+   *
+   * @generated from field: uint32 pixel_offset = 5;
+   */
+  pixelOffset: number;
 };
 
 /**
@@ -85,7 +92,7 @@ export type AssessImageResponse = Message<"wellspring.steps.imagequality.v1.Asse
   heightPx: number;
 
   /**
-   * Grey levels.
+   * Grey levels, after pixel_offset was subtracted.
    *
    * @generated from field: wellspring.steps.imagequality.v1.Intensity intensity = 3;
    */
@@ -118,6 +125,13 @@ export type AssessImageResponse = Message<"wellspring.steps.imagequality.v1.Asse
    * @generated from field: string metric_set = 7;
    */
   metricSet: string;
+
+  /**
+   * Pixel offset, as far as the histogram tells.
+   *
+   * @generated from field: wellspring.steps.imagequality.v1.Offset offset = 8;
+   */
+  offset?: Offset | undefined;
 };
 
 /**
@@ -126,6 +140,35 @@ export type AssessImageResponse = Message<"wellspring.steps.imagequality.v1.Asse
  */
 export const AssessImageResponseSchema: GenMessage<AssessImageResponse> = /*@__PURE__*/
   messageDesc(file_wellspring_steps_imagequality_v1_image_quality, 1);
+
+/**
+ * Whether the grey levels begin where they are said to.
+ *
+ * @generated from message wellspring.steps.imagequality.v1.Offset
+ */
+export type Offset = Message<"wellspring.steps.imagequality.v1.Offset"> & {
+  /**
+   * No offset was given and nearly all pixels of a 16-bit image are at 32768 or above: signed pixels, stored as
+   * unsigned ones, and every level is 32768 too high.
+   *
+   * @generated from field: bool suspected = 1;
+   */
+  suspected: boolean;
+
+  /**
+   * Share of pixels below the offset that was given, 0 to 1; they count as 0.
+   *
+   * @generated from field: double below = 2;
+   */
+  below: number;
+};
+
+/**
+ * Describes the message wellspring.steps.imagequality.v1.Offset.
+ * Use `create(OffsetSchema)` to create a new message.
+ */
+export const OffsetSchema: GenMessage<Offset> = /*@__PURE__*/
+  messageDesc(file_wellspring_steps_imagequality_v1_image_quality, 2);
 
 /**
  * Grey levels of an image, over all pixels.
@@ -188,7 +231,7 @@ export type Intensity = Message<"wellspring.steps.imagequality.v1.Intensity"> & 
  * Use `create(IntensitySchema)` to create a new message.
  */
 export const IntensitySchema: GenMessage<Intensity> = /*@__PURE__*/
-  messageDesc(file_wellspring_steps_imagequality_v1_image_quality, 2);
+  messageDesc(file_wellspring_steps_imagequality_v1_image_quality, 3);
 
 /**
  * Clipping of an image.
@@ -216,7 +259,7 @@ export type Saturation = Message<"wellspring.steps.imagequality.v1.Saturation"> 
  * Use `create(SaturationSchema)` to create a new message.
  */
 export const SaturationSchema: GenMessage<Saturation> = /*@__PURE__*/
-  messageDesc(file_wellspring_steps_imagequality_v1_image_quality, 3);
+  messageDesc(file_wellspring_steps_imagequality_v1_image_quality, 4);
 
 /**
  * Sharpness of an image.
@@ -246,7 +289,7 @@ export type Focus = Message<"wellspring.steps.imagequality.v1.Focus"> & {
  * Use `create(FocusSchema)` to create a new message.
  */
 export const FocusSchema: GenMessage<Focus> = /*@__PURE__*/
-  messageDesc(file_wellspring_steps_imagequality_v1_image_quality, 4);
+  messageDesc(file_wellspring_steps_imagequality_v1_image_quality, 5);
 
 /**
  * Why image quality could not be measured.
@@ -316,6 +359,13 @@ export const ImageQualityError = {
    * @generated from enum value: IMAGE_QUALITY_ERROR_BAD_ANSWER = 8;
    */
   BAD_ANSWER: 8,
+
+  /**
+   * The file is an image, of a kind whose grey levels would not be read rightly.
+   *
+   * @generated from enum value: IMAGE_QUALITY_ERROR_UNSUPPORTED_KIND = 9;
+   */
+  UNSUPPORTED_KIND: 9,
 } as const;
 
 /**
