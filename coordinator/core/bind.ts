@@ -3,8 +3,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { Message } from '@bufbuild/protobuf'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { SiteState } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
+import type { ImageState, SiteState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { CallContextSchema } from '#proto/wellspring/step/v1/call_pb.ts'
 import type { Place } from './context.ts'
@@ -13,7 +12,7 @@ import { parseEntity, plateOf, sha256, wellOf } from './ids.ts'
 import { imageOf, membersOf } from './life.ts'
 import { closeCount, holesOf, isImageDone } from './members.ts'
 import { outputOf as outputBytes } from './payload.ts'
-import type { Source, Step } from './pipeline.ts'
+import type { ImageField, Source, Step } from './pipeline.ts'
 import { Member } from './state.ts'
 import type { Task } from './state.ts'
 
@@ -84,7 +83,9 @@ function valueOf(scope: Scope, source: Source): unknown {
     case 'image':
       return imageValue(scope, source.field)
     case 'channel-image':
-      return channelImageOf(scope, source.channelKind).artifact
+      return source.field === 'pixelOffset'
+        ? pixelOffsetOf(scope, channelImageOf(scope, source.channelKind))
+        : channelImageOf(scope, source.channelKind).artifact
     case 'output':
       return outputOf(scope, source.step, source.field)
     case 'plan': {
@@ -101,7 +102,7 @@ function valueOf(scope: Scope, source: Source): unknown {
   }
 }
 
-function imageValue(scope: Scope, field: 'artifact' | 'channelKind' | 'detectorCeiling'): unknown {
+function imageValue(scope: Scope, field: ImageField): unknown {
   const image = imageOf(scope.task, scope.place.key)
   if (!image) throw new InputMissing()
   if (scope.place.key !== scope.root) scope.inputs.add(relative(scope))
@@ -112,7 +113,16 @@ function imageValue(scope: Scope, field: 'artifact' | 'channelKind' | 'detectorC
       return image.channel?.kind
     case 'detectorCeiling':
       return image.channel?.detectorCeiling
+    case 'pixelOffset':
+      return pixelOffsetOf(scope, image)
   }
+}
+
+/** What the image says of its own grey levels, else what the plan says of its channel. */
+function pixelOffsetOf({ task, place }: Scope, { channel }: ImageState): number {
+  if (channel === undefined || channel.pixelOffset > 0) return channel?.pixelOffset ?? 0
+  const plan = task.shape(plateOf(place.key))?.plan
+  return plan?.channels.find((one) => one.name === channel.name)?.pixelOffset ?? 0
 }
 
 /** What the channel of an image shows; undefined above the image. */
@@ -121,7 +131,7 @@ export function channelKindOf(task: Task, place: Place): ChannelKind | undefined
   return imageOf(task, place.key)?.channel?.kind ?? ChannelKind.UNSPECIFIED
 }
 
-function channelImageOf(scope: Scope, kind: ChannelKind): { artifact: Artifact } {
+function channelImageOf(scope: Scope, kind: ChannelKind): ImageState {
   const { task, place } = scope
   const plan = task.shape(plateOf(place.key))?.plan
   const channel = plan?.channels.find((one) => one.kind === kind)?.name
@@ -131,7 +141,7 @@ function channelImageOf(scope: Scope, kind: ChannelKind): { artifact: Artifact }
   )
   if (!image?.artifact) throw new InputMissing()
   scope.inputs.add(imageName(image))
-  return { artifact: image.artifact }
+  return image
 }
 
 function outputOf(scope: Scope, stepName: string, field: string): unknown {

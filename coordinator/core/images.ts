@@ -34,11 +34,11 @@ export function onImage(cx: Context, event: Extract<Event, { kind: 'image' }>): 
     return refuse(cx, event, { entity: key, reason: 'NOT_IN_PLAN', message })
   }
   const { uri, sizeBytes, sha256, mediaType } = artifact
-  const { name, kind, detectorCeiling } = channel
+  const { name, kind, detectorCeiling, pixelOffset } = channel
   // What nobody here knows of them is not kept: it would be in the request before a take-over, and not after it.
   const image = create(ImageStateSchema, {
     z: identity.z ?? 0,
-    channel: { $typeName: channel.$typeName, name, kind, detectorCeiling },
+    channel: { $typeName: channel.$typeName, name, kind, detectorCeiling, pixelOffset },
     artifact: { $typeName: artifact.$typeName, uri, sizeBytes, sha256, mediaType },
     arrivedMs: cx.now,
     originTraceparent: traceparentIn(event.traceparent),

@@ -11,7 +11,12 @@ import type { BandPolicy } from './bands.ts'
 /** Where a value comes from. Paths are field names as protobuf-es spells them (localName). */
 export type Source =
   | { readonly kind: 'image'; readonly field: ImageField }
-  | { readonly kind: 'channel-image'; readonly channelKind: ChannelKind }
+  | {
+      readonly kind: 'channel-image'
+      readonly channelKind: ChannelKind
+      /** Default: artifact. */
+      readonly field?: 'artifact' | 'pixelOffset'
+    }
   | { readonly kind: 'output'; readonly step: string; readonly field: string }
   | { readonly kind: 'identity'; readonly field: 'well' | 'site' | 'z' | 'channel' | 'timePoint' }
   | { readonly kind: 'plan'; readonly field: 'wellRole' }
@@ -23,7 +28,7 @@ export type Source =
       readonly fields: Readonly<Record<string, Source>>
     }
 
-export type ImageField = 'artifact' | 'channelKind' | 'detectorCeiling'
+export type ImageField = 'artifact' | 'channelKind' | 'detectorCeiling' | 'pixelOffset'
 
 /** 'members': every done member; 'reference-z': at site level only the images at the plan's reference z. */
 export type EachOf = 'members' | 'reference-z'
@@ -88,10 +93,16 @@ export function channelImage(channelKind: ChannelKind): From<Artifact> {
   return source({ kind: 'channel-image', channelKind })
 }
 
+/** Grey level of no light in that image; 0 where nobody states one. */
+export function channelPixelOffset(channelKind: ChannelKind): From<number> {
+  return source({ kind: 'channel-image', channelKind, field: 'pixelOffset' })
+}
+
 export const image = {
   artifact: source<Artifact>({ kind: 'image', field: 'artifact' }),
   channelKind: source<ChannelKind>({ kind: 'image', field: 'channelKind' }),
   detectorCeiling: source<number>({ kind: 'image', field: 'detectorCeiling' }),
+  pixelOffset: source<number>({ kind: 'image', field: 'pixelOffset' }),
 } as const
 
 export const identity = {

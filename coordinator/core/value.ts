@@ -59,7 +59,7 @@ export function sourceValue(
     case 'image':
       return IMAGE[source.field]
     case 'channel-image':
-      return IMAGE.artifact
+      return IMAGE[source.field ?? 'artifact']
     case 'identity':
       return IDENTITY[source.field]
     case 'plan':
@@ -90,6 +90,7 @@ const IMAGE = {
   artifact: { shape: messageShape(ArtifactSchema), semantic: 'image.raw' },
   channelKind: { shape: enumShape(ChannelKindSchema), semantic: '' },
   detectorCeiling: INTEGER,
+  pixelOffset: INTEGER,
 } as const
 const IDENTITY = {
   well: TEXT,

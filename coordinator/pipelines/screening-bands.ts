@@ -17,7 +17,7 @@ const band = (from: number, to: number, verdict: Verdict): Band => ({ from, to, 
 
 export const screeningBands: BandPolicy = {
   name: 'screening-bands',
-  version: 1,
+  version: 2,
   rules: [
     {
       // Measured: in focus 0.00075 and up in every set, defocused 0.00017 and down. Transmitted light differs.
@@ -79,6 +79,23 @@ export const screeningBands: BandPolicy = {
       metric: 'empty',
       bands: [band(0, 1, PASS)],
       otherwise: WARN,
+    },
+    {
+      // Signed pixels stored as unsigned ones, and nobody said so: no level of them means what it says.
+      id: 'offset-stated',
+      step: 'image-quality',
+      metric: 'offset.suspected',
+      channelKinds: FLUORESCENCE,
+      bands: [band(0, 1, PASS)],
+      otherwise: FAIL,
+    },
+    {
+      // Some pixels below no light are noise, most of them an offset that does not hold.
+      id: 'offset-holds',
+      step: 'image-quality',
+      metric: 'offset.below',
+      bands: [band(0, 0.01, PASS), band(0.01, 0.5, WARN)],
+      otherwise: FAIL,
     },
     {
       id: 'field-has-signal',

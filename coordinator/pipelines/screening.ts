@@ -5,24 +5,29 @@ import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/ima
 import { SegmentNucleiService } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { PlateQualityService } from '#proto/wellspring/steps/platequality/v1/plate_quality_pb.ts'
 import { WellProfileService } from '#proto/wellspring/steps/wellprofile/v1/well_profile_pb.ts'
-import { channelImage, close, each, identity, image } from '../core/pipeline.ts'
+import { channelImage, channelPixelOffset, close, each } from '../core/pipeline.ts'
 import type { PipelineSpec } from '../core/pipeline.ts'
-import { out, plan, step } from '../core/pipeline.ts'
+import { identity, image, out, plan, step } from '../core/pipeline.ts'
 import { screeningBands } from './screening-bands.ts'
 
 const quality = step('image-quality', ImageQualityService.method.assessImage, {
   image: image.artifact,
   channelKind: image.channelKind,
   detectorCeiling: image.detectorCeiling,
+  pixelOffset: image.pixelOffset,
 })
 
 const nuclei = step('segment-nuclei', SegmentNucleiService.method.segmentNuclei, {
   nucleiImage: channelImage(ChannelKind.NUCLEI),
+  pixelOffset: channelPixelOffset(ChannelKind.NUCLEI),
 })
 
 const features = step('extract-features', ExtractFeaturesService.method.extractFeatures, {
   labels: out(nuclei, 'labels'),
-  images: each({ channel: identity.channel, image: image.artifact }, 'reference-z'),
+  images: each(
+    { channel: identity.channel, image: image.artifact, pixelOffset: image.pixelOffset },
+    'reference-z',
+  ),
 })
 
 const profile = step('well-profile', WellProfileService.method.profileWell, {
