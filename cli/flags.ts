@@ -1,11 +1,20 @@
 // Values of flags, read from text; commander shows the message and exits with 2.
 import { InvalidArgumentError } from 'commander'
 import { parseChannels } from '../ingest/channels.ts'
+import { parsePixelOffsets } from '../ingest/offsets.ts'
 import { messageOf } from '../ingest/sighting.ts'
 
 export function channels(text: string): ReturnType<typeof parseChannels> {
   try {
     return parseChannels(text)
+  } catch (error) {
+    throw new InvalidArgumentError(messageOf(error))
+  }
+}
+
+export function pixelOffsets(text: string): ReturnType<typeof parsePixelOffsets> {
+  try {
+    return parsePixelOffsets(text)
   } catch (error) {
     throw new InvalidArgumentError(messageOf(error))
   }

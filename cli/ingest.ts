@@ -10,6 +10,7 @@ import { entityKey } from '../coordinator/core/ids.ts'
 import type { Announced, Announcer } from '../ingest/announce.ts'
 import { announcePlate } from '../ingest/announce.ts'
 import type { Completeness } from '../ingest/completeness.ts'
+import type { PixelOffsets } from '../ingest/offsets.ts'
 import { planOf } from '../ingest/plan.ts'
 import type { ResolvedPlate } from '../ingest/resolve.ts'
 import { resolveSurvey } from '../ingest/resolve.ts'
@@ -32,6 +33,7 @@ export type IngestFlags = WhereFlags & {
   readonly acquisition?: string
   readonly channels?: ReadonlyMap<string, ChannelKind>
   readonly detectorCeiling?: number
+  readonly pixelOffset?: PixelOffsets
   readonly completeness: Completeness
   readonly dryRun: boolean
 }
@@ -49,7 +51,7 @@ const instrument = 'wellspring ingest'
 /** Announces all plates found at the path. Refused images make the exit code 1; the others go on. */
 export async function ingest(path: string, flags: IngestFlags): Promise<void> {
   const found = await survey(path, flags.root === undefined ? {} : { root: flags.root })
-  const resolved = await resolveSurvey(found, flags)
+  const resolved = await resolveSurvey(found, { ...flags, pixelOffsets: flags.pixelOffset })
   for (const note of [...found.notes, ...resolved.notes]) say(`note     ${note}`)
   const refusals = [...found.refusals, ...resolved.refusals]
   const told: Told[] = []

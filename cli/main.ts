@@ -4,7 +4,7 @@ import { COMPLETENESS } from '../ingest/completeness.ts'
 import { messageOf } from '../ingest/sighting.ts'
 import { CliError, EXIT, EXIT_HELP } from './exit.ts'
 import type { ContractFlags } from './contract.ts'
-import { channels, duration, share, whole } from './flags.ts'
+import { channels, duration, pixelOffsets, share, whole } from './flags.ts'
 import type { IngestFlags } from './ingest.ts'
 import type { Format } from './output.ts'
 import { FORMATS, data, say, sayLines } from './output.ts'
@@ -85,6 +85,11 @@ function addIngest(parent: Command): void {
       channels,
     )
     .option('--detector-ceiling <grey>', 'grey level at which the detector saturates', whole)
+    .option(
+      '--pixel-offset <grey>',
+      'grey level of no light, where signed pixels are stored as unsigned ones: 32768, or w1=32768',
+      pixelOffsets,
+    )
     .option(
       '--quorum <share>',
       'share of members that is enough after --quorum-after',

@@ -1,11 +1,12 @@
 // CSV manifests: CellProfiler LoadData (FileName_X / PathName_X / URL_X, Metadata_*), or one image a row
-// (path, plate, well, site, channel, and z, time and claims about the bytes where the columns are there).
+// (path, plate, well, site, channel, and z, time, pixel offset and claims about the bytes where the columns are there).
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'csv-parse/sync'
 import { wellName } from '../coordinator/core/ids.ts'
+import { pixelOffsetOf } from './offsets.ts'
+import { readBounded } from './read.ts'
 import type { Refusal, Sighting, Survey } from './sighting.ts'
 
 export type CsvOptions = {
@@ -16,16 +17,22 @@ export type CsvOptions = {
 type Row = Readonly<Record<string, string>>
 type RowAt = { readonly row: Row; readonly origin: string }
 
-const csvBytesMax = 512 * 1024 * 1024
+/** A million rows; in memory they take ten times that. */
+const csvSize = { bytesMax: 128 * 1024 * 1024, remedy: 'split it by plates' }
+const rowBytesMax = 1024 * 1024
+const columnsMax = 4_096
 
 /** Reads a manifest. Throws when it is no manifest at all, naming the columns that it would need. */
 export async function surveyCsv(file: string, options: CsvOptions = {}): Promise<Survey> {
-  const text = await readFile(file)
-  if (text.length > csvBytesMax)
-    throw new Error(`${file} is larger than ${csvBytesMax} bytes: split it`)
+  const text = await readBounded(file, csvSize)
   const rows = parse(text, {
     bom: true,
-    columns: (header: string[]) => header.map((name) => name.trim()),
+    max_record_size: rowBytesMax,
+    columns: (header: string[]) => {
+      if (header.length > columnsMax)
+        throw new Error(`${file} has ${header.length} columns, more than ${columnsMax}`)
+      return header.map((name) => name.trim())
+    },
     skip_empty_lines: true,
     trim: true,
     relax_column_count_less: true,
@@ -64,6 +71,7 @@ function readManifest(rows: readonly RowAt[], folder: string): Survey {
       timePoint: row['time_point'] ?? row['t'],
       instrumentTime: row['timepoint'],
       channel: row['channel'],
+      pixelOffset: row['pixel_offset'],
     })
   })
   const notes = aside > 0 ? [`${aside} rows of kind ${[...kinds].join(', ')} left aside`] : []
@@ -81,6 +89,8 @@ function readLoadData(rows: readonly RowAt[], channels: readonly string[], folde
           origin: where,
           reason: `no file: FileName_${channel} and URL_${channel} are empty, or the URL is no file: URL`,
         }
+      const frame = frameOf(row, channel)
+      if (frame !== undefined) return { origin: where, reason: frame }
       return sightingOf(row, where, {
         path,
         plate: row['Metadata_Plate'] ?? row['Metadata_Barcode'],
@@ -92,10 +102,21 @@ function readLoadData(rows: readonly RowAt[], channels: readonly string[], folde
         channel,
         stain: row[`Metadata_ChannelName_${channel}`],
         acquisition: row['Metadata_Acquisition'],
+        pixelOffset: row[`Metadata_PixelOffset_${channel}`] ?? row['Metadata_PixelOffset'],
       })
     }),
   )
   return surveyOf('loaddata', found, [])
+}
+
+/** Files of several planes are not read, so a row that names another plane than the first cannot be meant. */
+function frameOf(row: Row, channel: string): string | undefined {
+  for (const column of [`Frame_${channel}`, `Series_${channel}`]) {
+    const named = row[column] ?? ''
+    if (named !== '' && whole(named) !== 0)
+      return `${column} is ${named}: only files of one plane are read: export it as one file a plane`
+  }
+  return undefined
 }
 
 /** PathName as written; where it belongs to another machine, the file's name below the root. */
@@ -121,6 +142,7 @@ type Cells = {
   readonly channel: string | undefined
   readonly stain?: string | undefined
   readonly acquisition?: string | undefined
+  readonly pixelOffset?: string | undefined
 }
 
 function sightingOf(row: Row, origin: string, cells: Cells): Sighting | Refusal {
@@ -135,6 +157,9 @@ function sightingOf(row: Row, origin: string, cells: Cells): Sighting | Refusal 
   if (timePoint === undefined)
     return { origin, reason: `"${cells.instrumentTime ?? cells.timePoint}" is no time point` }
   if ((cells.channel ?? '') === '') return { origin, reason: 'the channel is empty' }
+  const pixelOffset = cells.pixelOffset ? pixelOffsetOf(cells.pixelOffset) : undefined
+  if (cells.pixelOffset && pixelOffset === undefined)
+    return { origin, reason: `"${cells.pixelOffset}" is no pixel offset: want 0 to 65535` }
   const size = whole(row['bytes'] ?? row['size'])
   const sha256 = row['sha256']?.toLowerCase()
   return {
@@ -148,6 +173,7 @@ function sightingOf(row: Row, origin: string, cells: Cells): Sighting | Refusal 
     z,
     channel: cells.channel ?? '',
     stain: (cells.stain ?? row['stain']) || undefined,
+    pixelOffset,
     claimed: { ...(size !== undefined && { sizeBytes: size }), ...(sha256 && { sha256 }) },
   }
 }

@@ -1,6 +1,7 @@
 // Size and SHA-256 of what is on disk, a few files at a time.
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { constants } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { create } from '@bufbuild/protobuf'
@@ -12,11 +13,18 @@ export async function artifactOf(path: string): Promise<Artifact> {
   const hash = createHash('sha256')
   let sizeBytes = 0
   let magic = ''
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
-    const bytes = chunk as Buffer
-    if (sizeBytes === 0) magic = bytes.toString('latin1', 0, 4)
-    sizeBytes += bytes.length
-    hash.update(bytes)
+  // Without O_NONBLOCK a named pipe in the file's place would be waited for until someone writes to it.
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  try {
+    if (!(await file.stat()).isFile()) throw new Error(`${path} is no regular file`)
+    for await (const chunk of file.createReadStream({ highWaterMark: 1 << 20, autoClose: false })) {
+      const bytes = chunk as Buffer
+      if (sizeBytes === 0) magic = bytes.toString('latin1', 0, 4)
+      sizeBytes += bytes.length
+      hash.update(bytes)
+    }
+  } finally {
+    await file.close()
   }
   return create(ArtifactSchema, {
     uri: pathToFileURL(resolve(path)).href,

@@ -53,15 +53,30 @@ type Lines = ReadonlyMap<string, readonly string[]>
 function readLines(text: string): Lines {
   const lines = new Map<string, readonly string[]>()
   for (const line of text.split(/\r?\n/)) {
-    const match = /^\s*"([^"]+)"\s*,?\s*(.*)$/.exec(line)
-    if (!match) continue
-    const values = [...(match[2] ?? '').matchAll(/"([^"]*)"|([^,\s][^,]*)/g)]
-    lines.set(
-      match[1] ?? '',
-      values.map((value) => (value[1] ?? value[2] ?? '').trim()),
-    )
+    const words = line.trim()
+    const end = words.indexOf('"', 1)
+    if (!words.startsWith('"') || end < 2) continue
+    lines.set(words.slice(1, end), valuesIn(words.slice(end + 1)))
   }
   return lines
+}
+
+/** Values between commas, quoted ones with commas of their own. By hand: a pattern would look back over the line. */
+function valuesIn(text: string): string[] {
+  const values: string[] = []
+  for (let at = 0; at < text.length;) {
+    const first = text[at] ?? ''
+    if (first === ',' || first.trim() === '') {
+      at += 1
+      continue
+    }
+    const close = first === '"' ? text.indexOf('"', at + 1) : -1
+    const comma = text.indexOf(',', at)
+    const end = close >= 0 ? close : comma >= 0 ? comma : text.length
+    values.push(text.slice(close >= 0 ? at + 1 : at, end).trim())
+    at = close >= 0 ? end + 1 : end
+  }
+  return values
 }
 
 function numberOf(lines: Lines, key: string, max: number): number {

@@ -1,13 +1,15 @@
 // ImageXpress (MetaXpress): an HTD file for the plate, images named BASE_WELL_sSITE_wWAVE[GUID].tif, time and z only
 // in the folders TimePoint_N and ZStep_N. Without an HTD the name tells no plate: BASE is the experiment's name.
-import { readFile } from 'node:fs/promises'
 import { basename, join, sep } from 'node:path'
 import { wellName } from '../coordinator/core/ids.ts'
 import type { Htd } from './htd.ts'
 import { parseHtd } from './htd.ts'
+import { readBounded } from './read.ts'
 import { messageOf } from './sighting.ts'
 import type { Layout, Refusal, Sighting, Survey } from './sighting.ts'
 
+/** A plate of 1,536 wells is described in some tens of kilobytes. */
+const htdSize = { bytesMax: 4 * 1024 * 1024, remedy: 'that is no HTD file' }
 const GUID = '[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}'
 // The base is as short as it can be: a longer one would read the wave "w1" as well W01.
 const IMAGE = new RegExp(
@@ -134,7 +136,7 @@ async function readPlates(
   for (const path of paths) {
     const plate = basename(path).replace(/\.htd$/i, '')
     try {
-      const htd = parseHtd(await readFile(join(root, path)))
+      const htd = parseHtd(await readBounded(join(root, path), htdSize))
       const known = plates.get(plate)
       if (known === undefined) {
         plates.set(plate, htd)

@@ -5,10 +5,11 @@ import type { Channel, Identity } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { encodeId, entityKey } from '../coordinator/core/ids.ts'
 import { kindOfName } from './channels.ts'
 import { artifactOf, mapOrdered } from './digest.ts'
+import type { PixelOffsets } from './offsets.ts'
 import { messageOf } from './sighting.ts'
 import type { Layout, Refusal, Sighting, Survey } from './sighting.ts'
-import type { TiffText } from './tiff.ts'
-import { readTiffText } from './tiff.ts'
+import { tell } from './tell.ts'
+import type { Told } from './tell.ts'
 
 export type ResolveOptions = {
   readonly experiment: string
@@ -20,6 +21,8 @@ export type ResolveOptions = {
   readonly channels?: ReadonlyMap<string, ChannelKind> | undefined
   /** Grey level at which the detector saturates; 0: the type's maximum. */
   readonly detectorCeiling?: number | undefined
+  /** Grey levels of no light, for images whose source does not state theirs. */
+  readonly pixelOffsets?: PixelOffsets | undefined
 }
 
 /** An image with its identity; its bytes are not read yet. */
@@ -48,15 +51,21 @@ export type Resolved = {
 }
 
 const headersAtOnce = 8
-const UNREADABLE_BARCODE = /^no_?code$/i
+
+type Gathered = {
+  readonly plate: string
+  readonly channels: Map<string, Channel>
+  readonly images: ResolvedImage[]
+  readonly promised: Identity[]
+}
 
 /** Throws only on options that fit nothing; whatever is wrong with an image is a refusal. */
 export async function resolveSurvey(survey: Survey, options: ResolveOptions): Promise<Resolved> {
   const refusals: Refusal[] = []
   const notes: string[] = []
-  const named: (Sighting & { readonly plate: string })[] = []
+  const named: Told[] = []
   for await (const told of mapOrdered(survey.sightings, headersAtOnce, (seen) =>
-    tellPlate(seen, options.plate),
+    tell(seen, options.plate),
   )) {
     if ('reason' in told) refusals.push(told)
     else named.push(told)
@@ -64,71 +73,97 @@ export async function resolveSurvey(survey: Survey, options: ResolveOptions): Pr
   const layouts = new Map(survey.layouts.map((layout) => [layout.plate, layout]))
   checkChannelOptions(named, survey.layouts, options)
 
-  const byPlate = new Map<string, ResolvedImage[]>()
-  const channelsOf = new Map<string, Map<string, Channel>>()
+  const byPlate = new Map<string, Gathered>()
   for (const seen of named) {
     try {
       const acquisition = encodeId(seen.acquisition ?? options.acquisition ?? 'a1')
       const plateKey = `${encodeId(options.experiment)}/${encodeId(seen.plate)}/${acquisition}`
-      const channels =
-        channelsOf.get(plateKey) ?? declaredChannels(layouts.get(seen.plate), options)
-      channelsOf.set(plateKey, channels)
-      const channel = channels.get(seen.channel) ?? (await channelOf(seen, options))
-      channels.set(seen.channel, channel)
-      const image = { sighting: seen, identity: identityOf(plateKey, seen, channel.name), channel }
-      const images = byPlate.get(plateKey)
-      if (images) images.push(image)
-      else byPlate.set(plateKey, [image])
+      const plate = byPlate.get(plateKey) ?? emptyPlate(seen.plate, layouts, options)
+      byPlate.set(plateKey, plate)
+      const reason = gather(plate, plateKey, seen, options)
+      if (reason !== undefined) refusals.push({ origin: seen.origin, reason })
     } catch (error) {
       refusals.push({ origin: seen.origin, reason: messageOf(error) })
     }
   }
   const plates: ResolvedPlate[] = []
-  for (const [entity, all] of byPlate) {
-    const { images, refused, repeated } = await settle(all)
+  for (const [entity, gathered] of byPlate) {
+    const { images, refused, repeated } = await settle(gathered.images)
     refusals.push(...refused)
     if (repeated > 0)
       notes.push(`${repeated} files of ${entity} are listed twice with the same bytes`)
-    const channels = [...(channelsOf.get(entity)?.values() ?? [])]
-    for (const channel of channels)
-      if (channel.kind === ChannelKind.UNSPECIFIED)
-        notes.push(
-          `${entity}: what channel ${channel.name} shows is not known, so nuclei are not looked for in it: say --channels "${channel.name}=nuclei" (or fluorescence, brightfield)`,
-        )
-    plates.push({
-      entity,
-      layout: layouts.get(all[0]?.sighting.plate ?? ''),
-      channels,
-      promised: all.map((image) => image.identity),
-      images,
-    })
+    const channels = [...gathered.channels.values()].map((channel) =>
+      plannedChannel(entity, channel, gathered.images, notes),
+    )
+    const { promised } = gathered
+    plates.push({ entity, layout: layouts.get(gathered.plate), channels, promised, images })
   }
   return { plates, refusals, notes }
 }
 
-/** The plate from the source, else from the TIFF's barcode, else from the person who ingests. */
-async function tellPlate(
-  seen: Sighting,
-  plate: string | undefined,
-): Promise<(Sighting & { readonly plate: string }) | Refusal> {
-  if (seen.plate !== undefined) return { ...seen, plate: seen.plate }
-  let text: TiffText
-  try {
-    text = await readTiffText(seen.path)
-  } catch (error) {
-    if (plate !== undefined) return { ...seen, plate }
-    return { origin: seen.origin, reason: `cannot be read: ${messageOf(error)}` }
-  }
-  const stain = seen.stain ?? text.illumination
-  const { barcode } = text
-  if (barcode !== undefined && !UNREADABLE_BARCODE.test(barcode))
-    return { ...seen, plate: barcode, stain }
-  if (plate !== undefined) return { ...seen, plate, stain }
-  const why = barcode === undefined ? 'the file holds no barcode' : `its barcode reads ${barcode}`
-  return {
-    origin: seen.origin,
-    reason: `the plate is not known: the name does not tell it and ${why}; say --plate`,
-  }
+function emptyPlate(
+  plate: string,
+  layouts: ReadonlyMap<string, Layout>,
+  options: ResolveOptions,
+): Gathered {
+  const channels = declaredChannels(layouts.get(plate), options)
+  return { plate, channels, images: [], promised: [] }
+}
+
+/** Takes an image in under its identity. Returns why it is promised only; throws when it can be no image of ours. */
+function gather(
+  plate: Gathered,
+  plateKey: string,
+  seen: Told,
+  options: ResolveOptions,
+): string | undefined {
+  const channel = plate.channels.get(seen.channel) ?? channelOf(seen, options)
+  const identity = identityOf(plateKey, seen, channel.name)
+  plate.channels.set(seen.channel, channel)
+  plate.promised.push(identity)
+  if (seen.header.refusal !== undefined) return seen.header.refusal
+  const pixelOffset = pixelOffsetOf(seen, options)
+  const own = pixelOffset === 0 ? channel : create(ChannelSchema, { ...channel, pixelOffset })
+  plate.images.push({ sighting: seen, identity, channel: own })
+  return undefined
+}
+
+/** What the source says, else the person who ingests, else the file. */
+function pixelOffsetOf(seen: Told, { pixelOffsets }: ResolveOptions): number {
+  return (
+    seen.pixelOffset ??
+    pixelOffsets?.byChannel.get(seen.channel) ??
+    pixelOffsets?.byChannel.get(seen.stain ?? '') ??
+    pixelOffsets?.every ??
+    seen.header.pixelOffset
+  )
+}
+
+/** A channel of the plan, with the pixel offset that its images agree on. */
+function plannedChannel(
+  entity: string,
+  channel: Channel,
+  images: readonly ResolvedImage[],
+  notes: string[],
+): Channel {
+  if (channel.kind === ChannelKind.UNSPECIFIED)
+    notes.push(
+      `${entity}: what channel ${channel.name} shows is not known, so nuclei are not looked for in it: say --channels "${channel.name}=nuclei" (or fluorescence, brightfield)`,
+    )
+  const own = images.filter((image) => image.channel.name === channel.name)
+  const offsets = [...new Set(own.map((image) => image.channel.pixelOffset))]
+  const [pixelOffset = 0] = offsets
+  if (offsets.length > 1)
+    notes.push(
+      `${entity}: images of channel ${channel.name} have different pixel offsets (${offsets.join(', ')}): each is measured with its own`,
+    )
+  else if (pixelOffset > 0)
+    notes.push(
+      `${entity}: ${pixelOffset} is subtracted from every pixel of channel ${channel.name}`,
+    )
+  return offsets.length > 1 || pixelOffset === 0
+    ? channel
+    : create(ChannelSchema, { ...channel, pixelOffset })
 }
 
 function checkChannelOptions(
@@ -141,11 +176,15 @@ function checkChannelOptions(
     ...layouts.flatMap((layout) => layout.channels.flatMap(({ id, stain }) => [id, stain])),
   ])
   names.delete('')
-  for (const name of options.channels?.keys() ?? [])
+  const asked = [
+    ...[...(options.channels?.keys() ?? [])].map((name) => ['--channels', name] as const),
+    ...[...(options.pixelOffsets?.byChannel.keys() ?? [])].map(
+      (name) => ['--pixel-offset', name] as const,
+    ),
+  ]
+  for (const [flag, name] of asked)
     if (!names.has(name) && names.size > 0)
-      throw new Error(
-        `--channels: there is no channel "${name}"; there are ${[...names].join(', ')}`,
-      )
+      throw new Error(`${flag}: there is no channel "${name}"; there are ${[...names].join(', ')}`)
 }
 
 /** Channels that the metadata declares come first, in its order, whether files are there or not. */
@@ -159,11 +198,10 @@ function declaredChannels(
 }
 
 /** A channel whose name says nothing may have its illumination written in the file. */
-async function channelOf(seen: Sighting, options: ResolveOptions): Promise<Channel> {
+function channelOf(seen: Told, options: ResolveOptions): Channel {
   const channel = channelNamed(seen.channel, seen.stain, options)
   if (channel.kind !== ChannelKind.UNSPECIFIED || seen.stain !== undefined) return channel
-  const text = await readTiffText(seen.path).catch(() => undefined)
-  return channelNamed(seen.channel, text?.illumination, options)
+  return channelNamed(seen.channel, seen.header.text.illumination, options)
 }
 
 function channelNamed(id: string, stain: string | undefined, options: ResolveOptions): Channel {

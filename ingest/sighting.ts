@@ -20,6 +20,8 @@ export type Sighting = {
   readonly channel: string
   /** Stain or filter named by the source; tells the channel's kind where its id does not. */
   readonly stain: string | undefined
+  /** Grey level of no light, where the source states it; what the file itself states comes second. */
+  readonly pixelOffset?: number | undefined
   /** What the source claims about the file's bytes; checked, never believed. */
   readonly claimed: { readonly sizeBytes?: number; readonly sha256?: string }
 }

@@ -1,21 +1,20 @@
-// Reads text that microscopes leave in TIFF tags: barcode, illumination setting. Never decodes pixels, and answers
-// "nothing" on any damage: a broken file is for the image-quality step to judge, not for ingest.
-import { open } from 'node:fs/promises'
-import type { FileHandle } from 'node:fs/promises'
+// Reads text that microscopes leave in TIFF tags: barcode, illumination setting. Answers "nothing" on any damage: a
+// broken file is for the image-quality step to judge, not for ingest.
+import type { Source } from '../formats/source.ts'
+import { Exhausted, withSource } from '../formats/source.ts'
+import { Damaged, readDirectory, readHeader, tags, textOf } from '../formats/tiff.ts'
 
 /** What the tags tell; undefined where they do not. */
 export type TiffText = {
   /** True when the file begins as a TIFF does. */
   readonly isTiff: boolean
-  /** ImageDescription, up to descriptionBytesMax bytes. */
+  /** ImageDescription of the first directory, up to descriptionBytesMax bytes. */
   readonly description: string | undefined
   readonly barcode: string | undefined
   /** MetaMorph illumination setting, for instance "DAPI". */
   readonly illumination: string | undefined
 }
 
-const IMAGE_DESCRIPTION = 270
-const entriesMax = 4096
 const descriptionBytesMax = 65_536
 /** MetaMorph keeps its custom properties between the description and the end of the file. */
 const trailerBytesMax = 65_536
@@ -26,65 +25,61 @@ const NOTHING: TiffText = {
   illumination: undefined,
 }
 
-/** Reads the text tags of the first directory. Rejects only when the file cannot be opened or read. */
+/** Reads the text tags of the first directory. Rejects only when the file cannot be opened, read or read in time. */
 export async function readTiffText(path: string): Promise<TiffText> {
-  const file = await open(path, 'r')
+  return await withSource(path, {}, tiffTextIn)
+}
+
+/** As readTiffText, of a file that is open. */
+export async function tiffTextIn(source: Source): Promise<TiffText> {
+  let isTiff = false
   try {
-    const head = await readAt(file, 0, 8)
-    const little = head.toString('latin1', 0, 2) === 'II'
-    if (head.length < 8 || (!little && head.toString('latin1', 0, 2) !== 'MM')) return NOTHING
-    const uint16 = (from: Buffer, at: number): number =>
-      little ? from.readUInt16LE(at) : from.readUInt16BE(at)
-    const uint32 = (from: Buffer, at: number): number =>
-      little ? from.readUInt32LE(at) : from.readUInt32BE(at)
-    if (uint16(head, 2) !== 42) return { ...NOTHING, isTiff: uint16(head, 2) === 43 }
-
-    const directory = uint32(head, 4)
-    const count = await readAt(file, directory, 2)
-    if (count.length < 2) return { ...NOTHING, isTiff: true }
-    const entries = await readAt(file, directory + 2, Math.min(uint16(count, 0), entriesMax) * 12)
-    for (let at = 0; at + 12 <= entries.length; at += 12) {
-      if (uint16(entries, at) !== IMAGE_DESCRIPTION) continue
-      const length = Math.min(uint32(entries, at + 4), descriptionBytesMax)
-      const inline = length <= 4
-      const where = uint32(entries, at + 8)
-      const bytes = inline
-        ? entries.subarray(at + 8, at + 8 + length)
-        : await readAt(file, where, length)
-      const trailer = inline ? Buffer.alloc(0) : await readAt(file, where, trailerBytesMax)
-      return tellText(bytes, trailer)
-    }
-    return { ...NOTHING, isTiff: true }
-  } finally {
-    await file.close()
+    const header = await readHeader(source)
+    if (header === undefined) return NOTHING
+    isTiff = true
+    const { entries } = await readDirectory(source, header, header.first)
+    const entry = entries.get(tags.imageDescription)
+    const description = await textOf(source, entry, descriptionBytesMax)
+    if (description === undefined) return { ...NOTHING, isTiff }
+    const isApart = entry !== undefined && entry.inline === undefined
+    const illumination =
+      attributeOf(description, '_IllumSetting_') ??
+      (isApart ? propertyOf(await source.read(entry.at, trailerBytesMax)) : undefined)
+    return { isTiff, description, barcode: valueOfLine(description, 'Barcode:'), illumination }
+  } catch (error) {
+    if (error instanceof Damaged || error instanceof Exhausted) return { ...NOTHING, isTiff }
+    throw error
   }
 }
 
-function tellText(bytes: Buffer, trailer: Buffer): TiffText {
-  const description = bytes.toString('latin1').replace(/\0.*$/s, '')
-  return {
-    isTiff: true,
-    description,
-    barcode: /^\s*Barcode:[ \t]*([^\r\n]*?)[ \t]*$/im.exec(description)?.[1] || undefined,
-    illumination: illuminationOf(description, trailer),
+/** What follows the first "Name:" that begins a line; undefined when it is missing or nothing follows. */
+function valueOfLine(text: string, name: string): string | undefined {
+  for (const line of text.split(/\r\n?|\n/)) {
+    const words = line.trim()
+    if (words.slice(0, name.length).toLowerCase() === name.toLowerCase())
+      return words.slice(name.length).trim() || undefined
   }
+  return undefined
 }
 
-/** Newer MetaXpress writes XML; older a binary property: name, 5 bytes of type, length, text. */
-function illuminationOf(description: string, trailer: Buffer): string | undefined {
-  const xml = /id="_IllumSetting_"[^>]*value="([^"]*)"/.exec(description)?.[1]
-  if (xml !== undefined) return xml
+/** Newer MetaXpress writes XML: <prop id="ID" … value="VALUE"/>. */
+function attributeOf(xml: string, id: string): string | undefined {
+  const mark = `id="${id}"`
+  const at = xml.indexOf(mark)
+  if (at < 0) return undefined
+  const close = xml.indexOf('>', at)
+  const element = xml.slice(at + mark.length, close < 0 ? xml.length : close)
+  const value = element.indexOf('value="')
+  const [from, to] = [value + 7, element.indexOf('"', value + 7)]
+  return value < 0 || to < 0 ? undefined : element.slice(from, to)
+}
+
+/** Older MetaXpress writes a binary property: name, 5 bytes of type, length, text. */
+function propertyOf(trailer: Buffer): string | undefined {
   const name = '_IllumSetting_'
   const at = trailer.indexOf(name, 0, 'latin1')
   if (at < 0) return undefined
   const length = trailer[at + name.length + 5] ?? 0
   const text = trailer.toString('latin1', at + name.length + 6, at + name.length + 6 + length)
   return length > 0 && /^[\x20-\x7e]+$/.test(text) ? text : undefined
-}
-
-/** Fewer bytes than asked at the end of the file. */
-async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(length)
-  const { bytesRead } = await file.read(buffer, 0, length, position)
-  return buffer.subarray(0, bytesRead)
 }

@@ -1,0 +1,39 @@
+// What a file tells about itself beside what its name or row told: its plate, its stain, whether its kind is read.
+import { TooSlow } from '../formats/source.ts'
+import type { FileHeader } from './header.ts'
+import { readFileHeader } from './header.ts'
+import { messageOf } from './sighting.ts'
+import type { Refusal, Sighting } from './sighting.ts'
+
+export type Told = Sighting & { readonly plate: string; readonly header: FileHeader }
+
+const UNREADABLE_BARCODE = /^no_?code$/i
+const SILENT: FileHeader = {
+  refusal: undefined,
+  pixelOffset: 0,
+  text: { isTiff: false, description: undefined, barcode: undefined, illumination: undefined },
+}
+
+/** The plate from the source, else from the TIFF's barcode, else from the person who ingests. */
+export async function tell(seen: Sighting, plate: string | undefined): Promise<Told | Refusal> {
+  let header = SILENT
+  try {
+    header = await readFileHeader(seen.path)
+  } catch (error) {
+    const reason = `cannot be read: ${messageOf(error)}`
+    if (seen.plate === undefined && plate === undefined) return { origin: seen.origin, reason }
+    // A file that is not there is refused when it is announced, as one that is gone by then.
+    if (error instanceof TooSlow) header = { ...SILENT, refusal: reason }
+  }
+  if (seen.plate !== undefined) return { ...seen, plate: seen.plate, header }
+  const stain = seen.stain ?? header.text.illumination
+  const { barcode } = header.text
+  if (barcode !== undefined && !UNREADABLE_BARCODE.test(barcode))
+    return { ...seen, plate: barcode, stain, header }
+  if (plate !== undefined) return { ...seen, plate, stain, header }
+  const why = barcode === undefined ? 'the file holds no barcode' : `its barcode reads ${barcode}`
+  return {
+    origin: seen.origin,
+    reason: `the plate is not known: the name does not tell it and ${why}; say --plate`,
+  }
+}
