@@ -2,6 +2,7 @@
 // its file. What a judge sees first is not always the worst that follows.
 import type { patches } from '../../coordinator/log/patches.ts'
 import { contractMutants } from './contracts.ts'
+import { imageMutants } from './images.ts'
 import { supplyMutants } from './supply.ts'
 
 export type Edit = { readonly file: string; readonly find: string; readonly replace: string }
@@ -328,4 +329,5 @@ export const mutants: readonly Mutant[] = [
   ...unpatched,
   ...supplyMutants,
   ...contractMutants,
+  ...imageMutants,
 ]
