@@ -139,7 +139,7 @@ async function startShared(): Promise<{ readonly brokers: string[] }> {
 
 /** Resolves when the broker serves; rejects with the end of its output when it does not. */
 async function started(child: ChildProcess, log: string): Promise<void> {
-  const file = createWriteStream(log, { flags: 'a' })
+  const file = createWriteStream(log, { flags: 'a', mode: 0o600 })
   const tail: string[] = []
   const { stdout, stderr } = child
   if (stdout === null || stderr === null) throw new Error('the broker has no output')

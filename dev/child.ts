@@ -26,7 +26,9 @@ export type Program = {
   readonly name: string
   readonly command: string
   readonly args: readonly string[]
-  /** Added to our own environment. */
+  /** What it gets of our own environment; default: all of it. */
+  readonly base?: Readonly<NodeJS.ProcessEnv>
+  /** Added to that. */
   readonly env?: Readonly<Record<string, string>>
   /** File that its output is appended to. */
   readonly log: string
@@ -42,7 +44,7 @@ export async function startProgram(program: Program): Promise<Running> {
     cwd: root,
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...toolEnvironment(), ...program.env },
+    env: { ...(program.base ?? toolEnvironment()), ...program.env },
   })
   const exited = Promise.withResolvers<string>()
   child.once('exit', (code, signal) => exited.resolve(signal ?? `exit code ${code}`))
@@ -65,7 +67,7 @@ async function readyLine(
   child: ChildProcess & { stdout: NodeJS.ReadableStream; stderr: NodeJS.ReadableStream },
   exited: Promise<string>,
 ): Promise<Ready> {
-  const file = createWriteStream(program.log, { flags: 'a' })
+  const file = createWriteStream(program.log, { flags: 'a', mode: 0o600 })
   child.once('close', () => file.end())
   const tail: string[] = []
   const said = Promise.withResolvers<Ready>()

@@ -1,6 +1,7 @@
 // .wellspring/local.json: the addresses and process ids of what npm start runs, for people, scripts and the CLI.
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { stateDirectory } from './private.ts'
 
 export type ProcessKind = 'kafka' | 'coordinator' | 'wrapper' | 'legacy'
 
@@ -29,9 +30,10 @@ const FILE = 'local.json'
 
 /** Replaces the file in one step, so that a reader never sees half of it. */
 export async function writeLocal(dir: string, local: Local): Promise<void> {
-  await mkdir(dir, { recursive: true })
+  stateDirectory(dir)
   const half = join(dir, `${FILE}.${process.pid}`)
-  await writeFile(half, `${JSON.stringify(local, null, 2)}\n`)
+  await rm(half, { force: true })
+  await writeFile(half, `${JSON.stringify(local, null, 2)}\n`, { flag: 'wx', mode: 0o600 })
   await rename(half, join(dir, FILE))
 }
 

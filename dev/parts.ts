@@ -1,6 +1,7 @@
 // What npm start runs: which programs, on which ports, with which settings.
-import { mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { ExtractFeaturesService } from '#proto/wellspring/steps/features/v1/extract_features_pb.ts'
 import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
@@ -11,7 +12,11 @@ import { startBroker } from './broker.ts'
 import { startProgram } from './child.ts'
 import type { ProcessKind } from './local.ts'
 import { isRunning } from './local.ts'
+import { privateDirectory } from './private.ts'
+import { namesGiven, programEnvironment } from '../services/kit/environment.ts'
+import { HIDDEN } from '../proto/artifact-file.ts'
 import type { Part } from './supervisor.ts'
+import { toolEnvironment } from './tools.ts'
 
 export const TOPIC_PREFIX = 'wellspring.'
 export const APPLICATION = 'wellspring'
@@ -71,7 +76,7 @@ export function kafkaPart(layout: Layout): Part {
     kind: 'kafka',
     async start() {
       const broker = await startBroker({
-        dir: join(layout.stateDir, 'kafka'),
+        dir: privateDirectory(join(layout.stateDir, 'kafka')),
         port: layout.portBase + PORTS.kafka,
         log: logOf(layout, 'kafka'),
       })
@@ -108,7 +113,7 @@ export function legacyParts(layout: Layout): readonly Part[] {
 export function wrapperParts(layout: Layout): readonly Part[] {
   const shared = {
     WELLSPRING_STORE: storeOf(layout),
-    WELLSPRING_ROOTS: roots(layout),
+    ...roots(layout),
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://${addressOf(layout, 'otlp')}`,
     WELLSPRING_IMAGEQC_URL: `http://${addressOf(layout, 'imageqc-http')}`,
     WELLSPRING_CELLFEAT_URL: `http://${addressOf(layout, 'cellfeat-jobs')}`,
@@ -140,17 +145,44 @@ export function coordinatorPart(layout: Layout): Part {
       WELLSPRING_CONTROL: addressOf(layout, 'control'),
       WELLSPRING_OTLP: addressOf(layout, 'otlp'),
       WELLSPRING_STORE: storeOf(layout),
-      WELLSPRING_ROOTS: roots(layout),
+      // Outputs are in the store; what services read is no business of the coordinator's.
+      WELLSPRING_ROOTS: process.env['WELLSPRING_ROOTS'] ?? '',
+      // Beside its own work, it looks at files that others put there: a share that hangs holds some threads.
+      UV_THREADPOOL_SIZE: '16',
       // A laptop pauses less than a cluster's nodes do, and a killed coordinator should be back soon.
       WELLSPRING_SESSION_TIMEOUT_MS: String(limits.sessionMs),
     },
   )
 }
 
-/** On a laptop the services may read what their user may; WELLSPRING_ROOTS narrows it. */
-function roots(layout: Layout): string {
-  const given = process.env['WELLSPRING_ROOTS']
-  return given ? [given, imagesOf(layout)].join(delimiter) : '/'
+/** Of the system and of no microscope. */
+const SYSTEM = ['/etc', '/proc', '/sys', '/dev', '/run', '/boot', '/var', '/usr', '/bin', '/sbin']
+
+/**
+ * On a laptop images may lie anywhere: the services may read what their user may, but nothing of the system and nothing
+ * hidden (keys, settings). WELLSPRING_ROOTS says instead where images are.
+ */
+function roots(layout: Layout): Record<string, string> {
+  const { WELLSPRING_ROOTS: given, WELLSPRING_ROOTS_EXCEPT: except } = process.env
+  const all = given ? [given] : ['/', ...[tmpdir(), '/var/tmp', '/run/media'].filter(existsSync)]
+  return {
+    WELLSPRING_ROOTS: [...all, imagesOf(layout)].join(delimiter),
+    WELLSPRING_ROOTS_EXCEPT: except ?? (given ? '' : [...SYSTEM, HIDDEN].join(delimiter)),
+  }
+}
+
+/** What a part gets of our environment. What a stand-in program can be told is in its main.ts. */
+const PASSED: Readonly<Record<ProcessKind, readonly string[] | undefined>> = {
+  kafka: undefined,
+  coordinator: undefined,
+  wrapper: ['WELLSPRING_*', 'OTEL_RESOURCE_ATTRIBUTES', 'OTEL_SDK_DISABLED', 'OTEL_TRACES_*'],
+  legacy: ['QUEUE_LENGTH_MAX', 'WORKERS', 'LAG_MS', 'KEPT_MS'],
+}
+
+function environmentOf(kind: ProcessKind): NodeJS.ProcessEnv {
+  const all = toolEnvironment()
+  const names = PASSED[kind]
+  return names ? programEnvironment(all, [...names, ...namesGiven(all)]) : all
 }
 
 function stepNames(): readonly StepName[] {
@@ -163,13 +195,13 @@ function part(
   env: Readonly<Record<string, string>>,
 ): Part {
   const log = logOf(layout, name)
-  const child = { name, command: process.execPath, args: [program], env, log }
+  const base = environmentOf(kind)
+  const child = { name, command: process.execPath, args: [program], base, env, log }
   return { name, kind, start: () => startProgram(child) }
 }
 
 function logOf({ stateDir }: Layout, name: string): string {
-  mkdirSync(join(stateDir, 'logs'), { recursive: true })
-  return join(stateDir, 'logs', `${name}.log`)
+  return join(privateDirectory(join(stateDir, 'logs')), `${name}.log`)
 }
 
 /**

@@ -1,5 +1,5 @@
 // `npm start`: a whole Wellspring on this machine, and a virtual microscope that acquires a demo experiment.
-import { mkdir, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { createTopics } from '../coordinator/log/topics.ts'
@@ -20,6 +20,7 @@ import {
   TOPIC_PREFIX,
   wrapperParts,
 } from './parts.ts'
+import { privateDirectory, stateDirectory, writeForOurselves } from './private.ts'
 import { checkBrokers } from './reach.ts'
 import { complain, say } from './say.ts'
 import { complaints } from './summary.ts'
@@ -56,6 +57,8 @@ await removeLocal(layout.stateDir)
 process.exit()
 
 async function main(): Promise<number> {
+  writeForOurselves()
+  stateDirectory(layout.stateDir)
   await refuseSecond()
   const from = performance.now()
   await startEverything(supervisor)
@@ -90,7 +93,7 @@ async function main(): Promise<number> {
 async function startEverything(children: Supervisor): Promise<void> {
   const start = (part: Part) => children.start(part)
   await checkPorts(layout)
-  for (const dir of [storeOf(layout), imagesOf(layout)]) await mkdir(dir, { recursive: true })
+  for (const dir of [storeOf(layout), imagesOf(layout)]) privateDirectory(dir)
   if (layout.givenBrokers) await checkBrokers(layout.givenBrokers)
   else {
     say('starting Kafka (the first time its jars are fetched, some 45 MB) …')

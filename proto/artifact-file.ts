@@ -46,6 +46,9 @@ export type FileRoots = {
   open(uri: string): Promise<OpenFile>
 }
 
+/** Among the exceptions: whatever has a name below its root that begins with a dot. */
+export const HIDDEN = '.*'
+
 /**
  * Files below these directories, but for what lies below `except`; of a path below several the longest decides, so
  * that a root below an exception is one. Directories may come and go.
@@ -56,7 +59,8 @@ export function fileRoots(
 ): FileRoots {
   const given: Places = {
     roots: directories.map((one) => resolve(one)),
-    except: except.map((one) => resolve(one)),
+    except: except.filter((one) => one !== HIDDEN).map((one) => resolve(one)),
+    withHidden: !except.includes(HIDDEN),
   }
   let known: { readonly real: Promise<Places>; readonly untilMs: number } | undefined
   const places = (): Promise<Places> => {
@@ -158,10 +162,14 @@ function pathOf(uri: string): string {
   return resolve(path)
 }
 
-type Places = { readonly roots: readonly string[]; readonly except: readonly string[] }
+type Places = {
+  readonly roots: readonly string[]
+  readonly except: readonly string[]
+  readonly withHidden: boolean
+}
 
-async function realPlaces({ roots, except }: Places): Promise<Places> {
-  return { roots: await realAll(roots), except: await realAll(except) }
+async function realPlaces({ roots, except, withHidden }: Places): Promise<Places> {
+  return { roots: await realAll(roots), except: await realAll(except), withHidden }
 }
 
 /** What is not there now (an unmounted share) is where its links lead. */
@@ -169,10 +177,18 @@ function realAll(paths: readonly string[]): Promise<string[]> {
   return Promise.all(paths.map((path) => realpath(path).catch(() => whereTo(path))))
 }
 
-function isInside(path: string, { roots, except }: Places): boolean {
+function isInside(path: string, { roots, except, withHidden }: Places): boolean {
   const longest = (places: readonly string[]): number =>
     Math.max(-1, ...places.filter((place) => isBelow(path, place)).map(({ length }) => length))
-  return longest(roots) > longest(except)
+  const root = longest(roots)
+  if (root <= longest(except)) return false
+  return (
+    withHidden ||
+    !path
+      .slice(root)
+      .split(sep)
+      .some((name) => name.startsWith('.'))
+  )
 }
 
 /** Whether a path lies below a directory, which itself does not. */

@@ -1,13 +1,13 @@
 // The environment of a wrapper, read once: every mistake in one report.
 import { delimiter, resolve } from 'node:path'
-import { artifactBytesMax } from '../../proto/artifact-file.ts'
+import { artifactBytesMax, HIDDEN } from '../../proto/artifact-file.ts'
 
 export type Config = {
   /** host:port; port 0 takes any free one. */
   readonly listen: string
   /** Directories that artifacts may be read from; the store is always one. */
   readonly roots: readonly string[]
-  /** Directories below the roots that are not read, unless a root lies below them. */
+  /** Directories below the roots that are not read, unless a root lies below them; ".*": hidden ones. */
   readonly rootsExcept: readonly string[]
   /** Where artifacts and answers are kept. */
   readonly store: string | undefined
@@ -39,7 +39,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   const config: Config = {
     listen,
     roots: pathsOf(environment['WELLSPRING_ROOTS']),
-    rootsExcept: pathsOf(environment['WELLSPRING_ROOTS_EXCEPT']),
+    rootsExcept: pathsOf(environment['WELLSPRING_ROOTS_EXCEPT'], HIDDEN),
     store: store ? resolve(store) : undefined,
     artifactBytesMax: number('WELLSPRING_ARTIFACT_BYTES_MAX', artifactBytesMax, 1),
     maxInFlight: number('WELLSPRING_MAX_IN_FLIGHT', Number.POSITIVE_INFINITY, 1),
@@ -51,7 +51,7 @@ export function readConfig(environment: NodeJS.ProcessEnv): Config {
   return config
 }
 
-function pathsOf(text = ''): string[] {
+function pathsOf(text = '', word?: string): string[] {
   const paths = text.split(delimiter).filter((path) => path !== '')
-  return paths.map((path) => resolve(path))
+  return paths.map((path) => (path === word ? path : resolve(path)))
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { copyFile, mkdir, mkdtemp, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { chmod, chown, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -92,7 +93,8 @@ test('the environment says where the broker is, a flag says it louder', async ()
 test('what npm start wrote down is used where nothing else is said', async () => {
   const file = join(await mkdtemp(join(tmpdir(), 'wellspring-local-')), 'local.json')
   const env = { WELLSPRING_LOCAL: file }
-  await writeFile(file, JSON.stringify({ brokers: ['127.0.0.1:3'], control: 'http://127.0.0.1:4' }))
+  const local = { brokers: ['127.0.0.1:3'], control: 'http://127.0.0.1:4' }
+  await writeFile(file, JSON.stringify(local), { mode: 0o600 })
   assert.match((await wellspring(['verify'], env)).stderr, /Kafka at 127\.0\.0\.1:3 cannot/)
   assert.match(
     (await wellspring(['plates'], env)).stderr,
@@ -102,6 +104,62 @@ test('what npm start wrote down is used where nothing else is said', async () =>
   const broken = await wellspring(['plates'], env)
   assert.equal(broken.code, 1)
   assert.match(broken.stderr, /local\.json is no JSON: run npm start again/)
+})
+
+test('a local.json that came with a folder leads nowhere else, and nobody else writes it', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'wellspring-foreign-'))
+  t.after(() => rm(folder, { recursive: true }))
+  await mkdir(join(folder, '.wellspring'))
+  const file = join(folder, '.wellspring', 'local.json')
+  const cwd = folder
+  const env = { WELLSPRING_LOCAL: '' }
+  const local = { brokers: ['127.0.0.1:3'], control: 'http://localhost:4', topicPrefix: 'x.' }
+  const write = (more: object): Promise<void> =>
+    writeFile(file, JSON.stringify({ ...local, ...more }), { mode: 0o600 })
+  const far = [
+    'http://evil.example:80',
+    'http://127.0.0.1.evil.example',
+    'http://127.0.0.1@evil.example',
+    'evil.example:1',
+    'http://10.0.0.1',
+    'http://[::ffff:10.0.0.1]:1',
+    'http://0.0.0.0:1',
+    'file:///etc/passwd',
+    '',
+    5,
+  ]
+  for (const control of far) {
+    await write({ control })
+    const ran = await wellspring(['plates'], env, cwd)
+    assert.ok(ran.code === 4 || (control === '' && ran.code === 5), `${control}: ${ran.stderr}`)
+    if (control !== '') assert.match(ran.stderr, /local\.json .* is not followed: say --address/)
+  }
+  await write({ brokers: ['127.0.0.1:3', 'evil.example:9092'] })
+  const read = await wellspring(['verify'], env, cwd)
+  assert.equal(read.code, 4)
+  assert.match(read.stderr, /leads to evil.example:9092, which is not this machine/)
+  // What it does not lead to is not asked of it.
+  assert.match(
+    (await wellspring(['plates'], env, cwd)).stderr,
+    /coordinator at http:\/\/localhost:4 /,
+  )
+  const said = await wellspring(['verify', '--brokers', NOBODY], env, cwd)
+  assert.match(said.stderr, /Kafka at 127\.0\.0\.1:1 /)
+  await write({})
+  await chmod(file, 0o622)
+  assert.match((await wellspring(['plates'], env, cwd)).stderr, /can be written by other users/)
+  await chmod(file, 0o600)
+  if (process.getuid?.() === 0) {
+    await chown(file, 12_345, 12_345)
+    const foreign = await wellspring(['plates'], env, cwd)
+    assert.equal(foreign.code, 4)
+    assert.match(foreign.stderr, /belongs to another user \(12345\), and is not followed/)
+  }
+  await rm(file)
+  execFileSync('mkfifo', [file])
+  const waited = await wellspring(['plates'], env, cwd)
+  assert.equal(waited.code, 4)
+  assert.match(waited.stderr, /is no file of at most/)
 })
 
 test('ingest --dry-run shows plan and images and asks no broker', imagexpress.needs, async () => {

@@ -16,10 +16,11 @@ export type Ran = { readonly code: number | null; readonly stdout: string; reado
 export async function wellspring(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  cwd: string = elsewhere,
 ): Promise<Ran> {
   const { KAFKA_BROKERS: _, WELLSPRING_CONTROL: __, ...rest } = process.env
   const child = spawn(process.execPath, [LAUNCHER, ...args], {
-    cwd: elsewhere,
+    cwd,
     env: { ...rest, LC_ALL: 'C.UTF-8', WELLSPRING_LOCAL: join(elsewhere, 'none'), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

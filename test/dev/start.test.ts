@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
@@ -137,11 +138,19 @@ test(
   },
 )
 
-test('what dies is started again, and nothing is left behind', { timeout: 120_000 }, async () => {
-  const state = join(dir, 'idle')
+test('what dies is started again, and nothing is left behind', { timeout: 120_000 }, async (t) => {
+  // As a run before this version left it, in a shell without a umask.
+  const umask = process.umask(0)
+  t.after(() => process.umask(umask))
+  const state = join(dir, '.wellspring')
+  mkdirSync(join(state, 'store'), { recursive: true })
   const flags = ['--no-demo', '--state', state, '--port-base', '25092']
-  const run = start(flags)
+  const secrets = { AWS_SECRET_ACCESS_KEY: 's', KAFKA_PASSWORD: 's', A_TOKEN: 's' }
+  const run = start(flags, { ...secrets, QUEUE_LENGTH_MAX: '9', LC_TIME: 'C' })
   await run.until('everything stays up')
+  isOwnersAlone(state)
+  for (const { kind, pid } of (await localOf(state)).processes)
+    if (kind === 'legacy' || kind === 'wrapper') hasNoSecrets(pid, Object.keys(secrets), kind)
   // On a Kafka that has just begun a coordinator may have to try twice.
   const before = await wholeAgain(state, 9)
   for (const name of ['kafka', 'well-profile'] as const) {
@@ -171,6 +180,33 @@ test('what dies is started again, and nothing is left behind', { timeout: 120_00
   again.child.kill('SIGKILL')
   await goneAll(pids)
 })
+
+/** All below the directory and it itself can be read by no other user. */
+function isOwnersAlone(state: string): void {
+  const entries = readdirSync(state, { recursive: true, encoding: 'utf8' })
+  assert.ok(entries.some((name) => name.endsWith('local.json')))
+  assert.ok(entries.some((name) => name.endsWith('.log')))
+  const open = ['.', ...entries].filter((name) => {
+    const status = statSync(join(state, name), { throwIfNoEntry: false })
+    return status && (status.mode & 0o077) !== 0
+  })
+  assert.deepEqual(open, [])
+}
+
+/** The environment of a process, where the system shows it. */
+function hasNoSecrets(pid: number, secrets: readonly string[], kind: string): void {
+  const file = `/proc/${pid}/environ`
+  if (!existsSync(file)) return
+  const names = new Set(
+    readFileSync(file, 'utf8')
+      .split('\0')
+      .map((one) => one.split('=', 1)[0]),
+  )
+  for (const secret of secrets) assert.ok(!names.has(secret), `${kind} knows ${secret}`)
+  assert.ok(names.has('PATH') && names.has('LC_TIME'))
+  assert.equal(names.has('QUEUE_LENGTH_MAX'), kind === 'legacy')
+  assert.equal(names.has('KAFKA_BROKERS'), false)
+}
 
 test('a taken port, an unreachable cluster and a missing Java each say the way out', async () => {
   const server = createServer().listen(0, '127.0.0.1')

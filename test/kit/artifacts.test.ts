@@ -223,6 +223,14 @@ test('an exception takes what lies below it out of the roots, and a root below i
     assert.equal(await roots.open(artifactAt(join(root, file)), signal), join(root, file))
   for (const file of ['.ssh/b', '.ssh/none', '.state/c'])
     assert.match(await told(roots.open(artifactAt(join(root, file)), signal)), /none of the roots/)
+  const unhidden = await openRoots([root, join(root, '.state/store')], ['.*'])
+  for (const file of ['a', '.state/store/d'])
+    assert.equal(await unhidden.open(artifactAt(join(root, file)), signal), join(root, file))
+  for (const file of ['.ssh/b', '.ssh/none', '.state/c', 'x/.y/z', '.profile'])
+    assert.match(
+      await told(unhidden.open(artifactAt(join(root, file)), signal)),
+      /none of the roots/,
+    )
 })
 
 test('a file of eight terabytes costs its call until the signal, and no more', async (t) => {
