@@ -201,7 +201,7 @@ function declaredChannels(
 function channelOf(seen: Told, options: ResolveOptions): Channel {
   const channel = channelNamed(seen.channel, seen.stain, options)
   if (channel.kind !== ChannelKind.UNSPECIFIED || seen.stain !== undefined) return channel
-  return channelNamed(seen.channel, seen.header.text.illumination, options)
+  return channelNamed(seen.channel, seen.header.illumination, options)
 }
 
 function channelNamed(id: string, stain: string | undefined, options: ResolveOptions): Channel {

@@ -11,7 +11,8 @@ const UNREADABLE_BARCODE = /^no_?code$/i
 const SILENT: FileHeader = {
   refusal: undefined,
   pixelOffset: 0,
-  text: { isTiff: false, description: undefined, barcode: undefined, illumination: undefined },
+  barcode: undefined,
+  illumination: undefined,
 }
 
 /** The plate from the source, else from the TIFF's barcode, else from the person who ingests. */
@@ -26,8 +27,8 @@ export async function tell(seen: Sighting, plate: string | undefined): Promise<T
     if (error instanceof TooSlow) header = { ...SILENT, refusal: reason }
   }
   if (seen.plate !== undefined) return { ...seen, plate: seen.plate, header }
-  const stain = seen.stain ?? header.text.illumination
-  const { barcode } = header.text
+  const stain = seen.stain ?? header.illumination
+  const { barcode } = header
   if (barcode !== undefined && !UNREADABLE_BARCODE.test(barcode))
     return { ...seen, plate: barcode, stain, header }
   if (plate !== undefined) return { ...seen, plate, stain, header }

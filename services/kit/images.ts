@@ -19,11 +19,11 @@ export async function openImage(
   const look = await withinTime(artifact.uri, call, () => lookAt(path, { signal: call.signal }))
   switch (look.kind) {
     case 'unsupported':
-      throw call.fail('UNSUPPORTED_KIND', `${artifact.uri} is ${look.why}; ${READ_KINDS}`)
+      throw call.fail('UNSUPPORTED_KIND', `${look.why}; ${READ_KINDS}: ${artifact.uri}`)
     case 'beyond-limits':
-      throw call.fail('LIMIT_EXCEEDED', `${artifact.uri}: ${look.why}`)
+      throw call.fail('LIMIT_EXCEEDED', `${look.why}: ${artifact.uri}`)
     case 'corrupt':
-      throw call.fail(reasons.corrupt, `${artifact.uri}: ${look.why}`)
+      throw call.fail(reasons.corrupt, `${look.why}: ${artifact.uri}`)
     case 'truncated':
     case 'no-image':
     case 'grey-image':

@@ -99,11 +99,11 @@ export const imageMutants: readonly Mutant[] = [
     edits: [
       edit(
         'services/kit/images.ts',
-        "    case 'unsupported':\n      throw call.fail('UNSUPPORTED_KIND', `${artifact.uri} is ${look.why}; ${READ_KINDS}`)\n",
+        "    case 'unsupported':\n      throw call.fail('UNSUPPORTED_KIND', `${look.why}; ${READ_KINDS}: ${artifact.uri}`)\n",
         "    case 'unsupported':\n      return READ_KINDS && path\n",
       ),
     ],
-    tests: [wrappers('start no program for it')],
+    tests: [wrappers('not asked about kinds')],
   },
   {
     name: 'leave the pixel offset in the nuclei',

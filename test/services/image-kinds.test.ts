@@ -252,30 +252,44 @@ describe('a field of signed pixels stored as unsigned ones', () => {
   })
 })
 
-test('a program that does not subtract the offset is not believed', async () => {
+describe('with a program that measures whatever it is given', () => {
   const good = ['mean', 'median', 'std', 'mad', 'min', 'max', 'var_over_mean', 'at_ceiling']
   const more = ['percent_maximal', 'laplacian_ratio', 'power_slope', 'width', 'height']
   const body = Object.fromEntries([...good, ...more].map((name) => [name, 1]))
-  const old = createServer((_, response) =>
-    response.end(JSON.stringify({ ...body, flag: 'OK', version: 'old' })),
-  )
-  old.listen(0, '127.0.0.1').unref()
-  await once(old, 'listening')
-  const { port } = old.address() as AddressInfo
-  const wrapper = await startWrapper('image-quality', {
-    WELLSPRING_IMAGEQC_URL: `http://127.0.0.1:${port}`,
+  let asked = 0
+  const old = createServer((_, response) => {
+    asked += 1
+    response.end(JSON.stringify({ ...body, flag: 'OK', version: 'old' }))
   })
-  try {
+  let wrapper: Wrapper
+  before(async () => {
+    old.listen(0, '127.0.0.1').unref()
+    await once(old, 'listening')
+    const { port } = old.address() as AddressInfo
+    const url = `http://127.0.0.1:${port}`
+    wrapper = await startWrapper('image-quality', { WELLSPRING_IMAGEQC_URL: url })
+  })
+  after(async () => {
+    old.closeAllConnections()
+    old.close()
+    await wrapper.stop()
+  })
+
+  test('it is not asked about kinds that are not read', async () => {
+    for (const { name, file } of refusedKinds.filter((_, i) => i % 5 === 0)) {
+      const { info } = await refusal(assess(put(wrapper, 'image', file), 0, wrapper))
+      assert.equal(info?.reason, 'UNSUPPORTED_KIND', name)
+    }
+    assert.equal(asked, 0)
+  })
+
+  test('it is not believed when it does not say that it subtracted the offset', async () => {
     const path = put(wrapper, 'image', tiffFile([{ width: 8, height: 8 }]))
     assert.equal((await assess(path, 0, wrapper)).metricSet, 'old')
     const { info, details } = await refusal(assess(path, signedZero, wrapper))
     assert.equal(info?.reason, 'BAD_ANSWER')
     assert.match(details, /did not subtract the pixel offset 32768/)
-  } finally {
-    old.closeAllConnections()
-    old.close()
-    await wrapper.stop()
-  }
+  })
 })
 
 test(
