@@ -52,9 +52,13 @@ async function visit(
   at: number,
   visited: Set<number>,
 ): Promise<Directory> {
-  if (visited.has(at)) throw new Damaged('corrupt', `its directories form a circle at ${at}`)
+  if (visited.has(at)) throw circleAt(at)
   visited.add(at)
   return await readDirectory(source, header, at)
+}
+
+function circleAt(at: number): Damaged {
+  return new Damaged('corrupt', `its directories form a circle at ${at}`)
 }
 
 // NewSubfileType: bit 0 a reduced copy, bit 2 a mask; bit 1, one page of several, is set by writers of single pages too.
@@ -124,14 +128,20 @@ async function fullPagesBelow(
   if (entry === undefined) return undefined
   const own = await edgeOf(source, header, page)
   source.spend(entry.count)
-  for (let at of await numbersOf(source, header, entry, entry.count))
-    while (at !== 0) {
-      const below = await visit(source, header, at, visited)
+  const seen = new Set<number>()
+  for (const first of await numbersOf(source, header, entry, entry.count)) {
+    // Some writers list every level and chain them too: what another chain came by is not looked at again.
+    const chain = new Set<number>()
+    for (let at = first; at !== 0 && (chain.has(at) || !seen.has(at));) {
+      if (visited.has(at)) throw circleAt(at)
+      const below = await visit(source, header, at, chain)
+      seen.add(at)
       const isFull = (await roleOf(source, header, below)) === 'full'
       if (isFull && (await edgeOf(source, header, below)) >= own)
         return 'another full page below the first (SubIFDs)'
       at = below.next
     }
+  }
   return undefined
 }
 

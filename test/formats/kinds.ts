@@ -89,6 +89,9 @@ function odd(bits: 8 | 16): ReadKind[] {
     ]),
     pages('a mask before it', [{ width, height, bits: 8, subfileType: 4, photometric: 4 }, page]),
     pages('a pyramid in SubIFDs', [{ ...page, tile: 16, subIfds: [reduced] }]),
+    pages('a pyramid in SubIFDs that are chained too', [
+      { ...page, subIfds: [reduced, { ...reduced, width: 6, height: 4 }], subIfdsEndAt: 0 },
+    ]),
     pages('a pyramid of unmarked SubIFDs', [{ ...page, subIfds: [{ width: 18, height: 11 }] }]),
     pages('a pyramid of pages', [page, reduced, { ...reduced, width: 6, height: 4 }]),
     pages('OME-XML of many planes, one here', [

@@ -24,6 +24,7 @@ async function lookInto(file: Buffer): Promise<Look> {
 }
 
 const page: Page = { width, height, samples: ramp(width, height, 65_535) }
+const thumbnail: Page = { width: 4, height: 3, subfileType: 1 }
 const with_ = (...fields: Field[]): Page => ({ ...page, fields })
 const long = (tag: number, ...values: number[]): Field => ({ tag, type: 4, values })
 
@@ -78,6 +79,20 @@ const damaged: readonly [what: string, file: () => Buffer, kind: Look['kind'], w
       const file = tiffFile([with_({ tag: 330, type: 13, values: [0] })])
       const entry = file.indexOf(Buffer.from([0x4a, 1, 13, 0, 1, 0, 0, 0]))
       file.writeUInt32LE(file.readUInt32LE(4), entry + 8)
+      return file
+    },
+    'corrupt',
+    /circle/,
+  ],
+  [
+    'SubIFDs in a circle of their own',
+    () => {
+      const file = tiffFile([{ ...page, subIfds: [thumbnail, thumbnail], subIfdsEndAt: 0 }])
+      const entry = file.indexOf(Buffer.from([0x4a, 1, 13, 0, 2, 0, 0, 0]))
+      const [first, second] = [0, 4].map((at) =>
+        file.readUInt32LE(file.readUInt32LE(entry + 8) + at),
+      )
+      file.writeUInt32LE(first ?? 0, (second ?? 0) + 2 + file.readUInt16LE(second ?? 0) * 12)
       return file
     },
     'corrupt',
@@ -221,7 +236,6 @@ test('a look reads some kilobytes, however large the file and its lists are', as
 })
 
 test('thousands of directories, entries or lists end at the budget, not at the file', async () => {
-  const thumbnail = { width: 1, height: 1, samples: [0], subfileType: 1 }
   await writeFile(path, tiffFile(Array.from({ length: 200 }, () => thumbnail)))
   const limits = { entriesMax: 1_000 }
   assert.equal((await lookAt(path, { limits })).kind, 'beyond-limits')

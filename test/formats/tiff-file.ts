@@ -38,6 +38,8 @@ export type Page = {
   readonly fields?: readonly Field[]
   readonly without?: readonly number[]
   readonly subIfds?: readonly Page[]
+  /** Each of them leads to the next one too, as some writers do it; the last one to this offset. */
+  readonly subIfdsEndAt?: number
 }
 
 export type TiffOptions = {
@@ -147,7 +149,7 @@ class FileBuilder {
 
 function directory(file: FileBuilder, page: Page): { at: number; nextAt: number } {
   const { places, sizes } = writeData(file, page)
-  const sub = (page.subIfds ?? []).map((inner) => directory(file, inner).at)
+  const sub = belowOf(file, page)
   const fields = new Map(fieldsOf(page, places, sizes).map((field) => [field.tag, field]))
   if (sub.length > 0) fields.set(330, { tag: 330, type: 13, values: sub })
   for (const tag of page.without ?? []) fields.delete(tag)
@@ -172,6 +174,14 @@ function directory(file: FileBuilder, page: Page): { at: number; nextAt: number 
   const body = Buffer.concat([counted, ...entries, Buffer.alloc(slot)])
   const at = file.append(body)
   return { at, nextAt: at + body.length - slot }
+}
+
+function belowOf(file: FileBuilder, { subIfds = [], subIfdsEndAt }: Page): number[] {
+  const below = subIfds.map((inner) => directory(file, inner))
+  if (subIfdsEndAt !== undefined)
+    for (const [i, { nextAt }] of below.entries())
+      file.offsetAt(nextAt, below[i + 1]?.at ?? subIfdsEndAt)
+  return below.map(({ at }) => at)
 }
 
 function fieldsOf(page: Page, places: readonly number[], sizes: readonly number[]): Field[] {

@@ -57,7 +57,13 @@ export const imageMutants: readonly Mutant[] = [
   },
   {
     name: 'follow directories in a circle',
-    edits: [edit(pages, '  if (visited.has(at)) throw', '  if (visited.has(-1 - at)) throw')],
+    edits: [
+      edit(
+        pages,
+        '  if (visited.has(at)) throw circleAt(at)\n  visited',
+        '  if (visited.has(-1 - at)) throw circleAt(at)\n  visited',
+      ),
+    ],
     tests: [look('follows itself: corrupt')],
   },
   {
