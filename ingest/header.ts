@@ -13,17 +13,26 @@ export type FileHeader = {
   readonly barcode: string | undefined
   /** MetaMorph illumination setting, for instance "DAPI". */
   readonly illumination: string | undefined
+  /** Written by software that stores signed pixels as unsigned ones, as ScanR's does, and does not say so. */
+  readonly mayBeSigned: boolean
 }
+
+const SIGNED_BY_HABIT = 'National Instruments IMAQ'
 
 /** Reads some kilobytes. Rejects when the file cannot be opened, read or read in time. */
 export async function readFileHeader(path: string): Promise<FileHeader> {
   return await withSource(path, {}, async (source) => {
     const look = await lookInto(source)
     // Not the whole description: one is kept of every file of a plate.
-    const { barcode, illumination } = await tiffTextIn(source)
+    const { barcode, illumination, software } = await tiffTextIn(source)
+    const mayBeSigned = pixelOffsetIsOpen(look) && (software ?? '').includes(SIGNED_BY_HABIT)
     const pixelOffset = look.kind === 'grey-image' ? look.image.pixelOffset : 0
-    return { refusal: refusalOf(look), pixelOffset, barcode, illumination }
+    return { refusal: refusalOf(look), pixelOffset, barcode, illumination, mayBeSigned }
   })
+}
+
+function pixelOffsetIsOpen(look: Look): boolean {
+  return look.kind === 'grey-image' && look.image.bitsPerPixel === 16
 }
 
 function refusalOf(look: Look): string | undefined {

@@ -27,7 +27,7 @@ export type ResolveOptions = {
 
 /** An image with its identity; its bytes are not read yet. */
 export type ResolvedImage = {
-  readonly sighting: Sighting
+  readonly sighting: Told
   readonly identity: Identity
   readonly channel: Channel
 }
@@ -156,6 +156,10 @@ function plannedChannel(
   if (offsets.length > 1)
     notes.push(
       `${entity}: images of channel ${channel.name} have different pixel offsets (${offsets.join(', ')}): each is measured with its own`,
+    )
+  else if (pixelOffset === 0 && own.some(({ sighting }) => sighting.header.mayBeSigned))
+    notes.push(
+      `${entity}: channel ${channel.name} was written by National Instruments IMAQ, as ScanR's images are: if its grey levels begin at 32768, say --pixel-offset "${own[0]?.sighting.channel ?? ''}=32768"`,
     )
   else if (pixelOffset > 0)
     notes.push(

@@ -13,6 +13,7 @@ const SILENT: FileHeader = {
   pixelOffset: 0,
   barcode: undefined,
   illumination: undefined,
+  mayBeSigned: false,
 }
 
 /** The plate from the source, else from the TIFF's barcode, else from the person who ingests. */

@@ -13,9 +13,12 @@ export type TiffText = {
   readonly barcode: string | undefined
   /** MetaMorph illumination setting, for instance "DAPI". */
   readonly illumination: string | undefined
+  /** What wrote the file, up to softwareBytesMax bytes. */
+  readonly software: string | undefined
 }
 
 const descriptionBytesMax = 65_536
+const softwareBytesMax = 256
 /** MetaMorph keeps its custom properties between the description and the end of the file. */
 const trailerBytesMax = 65_536
 const NOTHING: TiffText = {
@@ -23,6 +26,7 @@ const NOTHING: TiffText = {
   description: undefined,
   barcode: undefined,
   illumination: undefined,
+  software: undefined,
 }
 
 /** Reads the text tags of the first directory. Rejects only when the file cannot be opened, read or read in time. */
@@ -38,14 +42,16 @@ export async function tiffTextIn(source: Source): Promise<TiffText> {
     if (header === undefined) return NOTHING
     isTiff = true
     const { entries } = await readDirectory(source, header, header.first)
+    const software = await textOf(source, entries.get(tags.software), softwareBytesMax)
     const entry = entries.get(tags.imageDescription)
     const description = await textOf(source, entry, descriptionBytesMax)
-    if (description === undefined) return { ...NOTHING, isTiff }
+    if (description === undefined) return { ...NOTHING, isTiff, software }
     const isApart = entry !== undefined && entry.inline === undefined
     const illumination =
       attributeOf(description, '_IllumSetting_') ??
       (isApart ? propertyOf(await source.read(entry.at, trailerBytesMax)) : undefined)
-    return { isTiff, description, barcode: valueOfLine(description, 'Barcode:'), illumination }
+    const barcode = valueOfLine(description, 'Barcode:')
+    return { isTiff, description, barcode, illumination, software }
   } catch (error) {
     if (error instanceof Damaged || error instanceof Exhausted) return { ...NOTHING, isTiff }
     throw error

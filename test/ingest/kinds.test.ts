@@ -132,6 +132,21 @@ test('files that state different ones keep their own, and it is said', async () 
   assert.match(resolved.notes.join('\n'), /different pixel offsets \(32768, 0\)/)
 })
 
+test('images as ScanR writes them are noted: they do not say what they are', async () => {
+  const software = (text: string): Page => ({
+    ...page,
+    fields: [{ tag: 305, type: 2, values: Buffer.from(`${text}\0`) }],
+  })
+  const scanr = tiffFile([software('National Instruments IMAQ   ')])
+  const { notes } = await resolve(await manifest([scanr]))
+  assert.match(notes.join('\n'), /begin at 32768, say --pixel-offset "DAPI=32768"/)
+  const offsets = { every: 32_768, byChannel: new Map<string, number>() }
+  const told = await resolve(await manifest([scanr]), { pixelOffsets: offsets })
+  assert.doesNotMatch(told.notes.join('\n'), /say --pixel-offset/)
+  const other = await resolve(await manifest([tiffFile([software('tifffile.py')])]))
+  assert.deepEqual(other.notes, [])
+})
+
 test('a column states it, a flag where no column does, and a file only where nobody does', async () => {
   const column = await manifest([tiffFile([page])], ',pixel_offset')
   assert.deepEqual(offsetsOf(await resolve(column)), { plan: [32_768], images: [32_768] })
