@@ -38,6 +38,8 @@ export type AuditReport = {
   readonly unplanned: number
   /** Input records that could not be taken in. */
   readonly refusedInputs: number
+  /** Input of tasks that was lost unread and let go: what may be lost, whatever else is exact. */
+  readonly losses: readonly Lost[]
   /** Records of other pipelines, not judged. */
   readonly otherPipelines: number
   /** What could not be read, and so was not judged. */
@@ -50,6 +52,16 @@ export type AuditReport = {
     readonly unplanned: readonly string[]
     readonly unreadable: readonly string[]
   }
+}
+
+export type Lost = {
+  readonly task: number
+  readonly topic: string
+  readonly from: number
+  readonly to: number
+  /** 0: nobody can say how many. */
+  readonly records: number
+  readonly acceptedBy: string
 }
 
 const namesMax = 1_000
@@ -121,6 +133,14 @@ export function report(ledger: Ledger, pipeline: AuditPipeline, within = ''): Au
     duplicate: duplicates.length,
     unplanned: unplanned.length,
     refusedInputs: ledger.refusedInputs.length,
+    losses: ledger.losses.map(({ topic, partition, from, to, records, acceptedBy }) => ({
+      task: partition,
+      topic,
+      from,
+      to,
+      records,
+      acceptedBy,
+    })),
     otherPipelines: ledger.otherPipelines(),
     unreadable: ledger.passed.length,
     plates: counts,

@@ -4,6 +4,7 @@ import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import type {
   DeadLetter,
+  InputLoss,
   InputPosition,
   LevelClosed,
   StepResult,
@@ -58,6 +59,8 @@ export type Ledger = {
   readonly refusedInputs: readonly DeadLetter[]
   /** What could not be read. */
   readonly passed: readonly Passed[]
+  /** Input of tasks that was lost unread and let go. */
+  readonly losses: readonly InputLoss[]
   /** Records of other pipelines, which this ledger does not judge. */
   otherPipelines(): number
 }
@@ -72,6 +75,7 @@ export function openLedger(pipeline?: string): Ledger {
   const refusedCommands: InputPosition[] = []
   const refusedInputs: DeadLetter[] = []
   const passed: Passed[] = []
+  const losses: InputLoss[] = []
   let others = 0
 
   const isOther = (label: string): boolean => {
@@ -90,8 +94,9 @@ export function openLedger(pipeline?: string): Ledger {
     if (!known || close.revision > known.revision) closes.set(close.entity, close)
   }
   const takeDeadLetter = (letter: DeadLetter, key: string): void => {
-    const { entity, step, generation, origin } = letter
-    if (step === '') {
+    const { entity, step, generation, origin, loss } = letter
+    if (loss) losses.push(loss)
+    else if (step === '') {
       refusedInputs.push(letter)
       if (origin?.topic.endsWith('commands.v1')) refusedCommands.push(origin)
     } else if (!isOther(letter.pipeline)) {
@@ -107,6 +112,7 @@ export function openLedger(pipeline?: string): Ledger {
     closes,
     duplicates,
     refusedInputs,
+    losses,
     otherPipelines: () => others,
     passed,
     plans: () => {

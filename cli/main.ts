@@ -10,6 +10,7 @@ import type { Format } from './output.ts'
 import { FORMATS, data, say, sayLines } from './output.ts'
 import type { RedriveFlags } from './redrive.ts'
 import type { ResultFlags } from './results.ts'
+import type { TasksFlags } from './tasks.ts'
 import type { Where } from './where.ts'
 import { parseWhere } from './where.ts'
 
@@ -121,6 +122,18 @@ function addLooks(parent: Command): void {
   withAddress(verb(parent, 'plates', 'all plates with their counts')).action(async (flags: Flags) =>
     (await import('./plates.ts')).plates(flags),
   )
+  withBrokers(
+    withAddress(verb(parent, 'tasks', 'all tasks: who runs them, what is not read, what is down')),
+  )
+    .option(
+      '--accept-loss <topic/partition>',
+      'let the task go on without input that is lost (may be given more than once)',
+      (place: string, places: readonly string[]) => [...places, place],
+      [],
+    )
+    .option('--reason <text>', 'why the loss is accepted, for the record', '')
+    .option('--author <name>', 'who accepts it (default: you)')
+    .action(async (flags: TasksFlags) => (await import('./tasks.ts')).tasks(flags))
   withAddress(verb(parent, 'plate', 'one plate: heat map, verdict, holes by name'))
     .argument('<plate>', 'entity key, or any part of it that is unambiguous')
     .option('--time-point <t>', 'time point to draw (default: the first)', whole)
@@ -158,6 +171,10 @@ function addRecords(parent: Command): void {
   withBrokers(verb(parent, 'verify', 'audit the topics: every planned step run ends exactly once'))
     .argument('[entity]', 'only at or below this entity key')
     .option('--wait <time>', 'go on looking until clean, so long at most', duration)
+    .option(
+      '--address <url>',
+      'coordinator that says whether a task is down (default WELLSPRING_CONTROL, npm start)',
+    )
     .action(async (within: string | undefined, flags: Flags & { wait?: number }) =>
       (await import('./verify.ts')).verify(within ?? '', { ...flags, waitMs: flags.wait ?? 0 }),
     )

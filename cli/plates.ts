@@ -1,11 +1,16 @@
 // plates, plate, well: what the coordinator knows of plates, as tables and as a heat map.
-import type { ExplainResponse, GetPlateResponse } from '#proto/wellspring/control/v1/control_pb.ts'
+import type {
+  ExplainResponse,
+  GetPlateResponse,
+  TaskStatus,
+} from '#proto/wellspring/control/v1/control_pb.ts'
 import {
   ExplainResponseSchema,
   GetPlateResponseSchema,
 } from '#proto/wellspring/control/v1/control_pb.ts'
-import type { EntityStatus, Hole } from '#proto/wellspring/record/v1/output_pb.ts'
+import type { EntityStatus, Hole, PlateInputLoss } from '#proto/wellspring/record/v1/output_pb.ts'
 import { ClosedBy, EntityStatusSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import { timestampDate } from '@bufbuild/protobuf/wkt'
 import { parentOf, parseEntity, plateOf, wellName } from '../coordinator/core/ids.ts'
 import { ask } from './control.ts'
 import type { WhereFlags } from './environment.ts'
@@ -15,6 +20,7 @@ import { jsonOf } from './json.ts'
 import type { Format, Look } from './output.ts'
 import { lookOf, say, showList, showOne, table } from './output.ts'
 import { plateWord, verdictWord } from './states.ts'
+import { manyLost, troubleLines } from './tasks.ts'
 import { explain, explainText, quoted } from './why.ts'
 
 type Flags = WhereFlags & { readonly output: Format }
@@ -24,9 +30,11 @@ const holesShownMax = 8
 /** All plates, one a line. */
 export async function plates(flags: Flags): Promise<void> {
   const found: EntityStatus[] = []
+  let down: readonly TaskStatus[] = []
   for (let pageToken = ''; ;) {
     const page = await ask(flags, (control) => control.listPlates({ pageToken }))
     found.push(...page.plates)
+    down = page.down
     pageToken = page.nextPageToken
     if (pageToken === '') break
   }
@@ -34,6 +42,13 @@ export async function plates(flags: Flags): Promise<void> {
   showList(flags.output, items, found, platesText)
   if (found.length === 0 && flags.output === 'text')
     say('no plates yet: npx wellspring ingest DIR --experiment NAME')
+  for (const status of down)
+    say(
+      ...troubleLines(status),
+      found.some(({ taskDown }) => taskDown !== '')
+        ? '  its plates stand as they were committed last'
+        : '  its plates are not known while it is down',
+    )
 }
 
 export function platesText(found: readonly EntityStatus[]): string {
@@ -71,6 +86,9 @@ export function plateText(found: GetPlateResponse, look: Look, timePoint?: numbe
     `${status?.entity ?? ''}  ${status ? plateWord(status) : ''}${status?.revision ? `, revision ${status.revision}` : ''}`,
   ]
   if (status) lines.push(countsText(status))
+  if (status?.inputLoss) lines.push(lossText(status.inputLoss))
+  if (status?.taskDown)
+    lines.push(`its task is down (${status.taskDown}): nothing goes on here (npx wellspring tasks)`)
   if (times.length > 1)
     lines.push(`time point ${time} of ${times.join(', ')} (--time-point shows another)`)
   if (shown.length > 0) lines.push(heatMap(shown, look))
@@ -80,6 +98,13 @@ export function plateText(found: GetPlateResponse, look: Look, timePoint?: numbe
       lines.push(`${run.step}  ${run.state}  ${run.failure.reason}: ${run.failure.message}`)
   lines.push(...holeLines(holes, status?.entity ?? ''), `next: ${nextCommand(found)}`)
   return lines.join('\n')
+}
+
+/** What is missing may have been among what was lost. */
+function lossText({ records, acceptedBy, acceptedAt }: PlateInputLoss): string {
+  const when = acceptedAt ? timestampDate(acceptedAt).toISOString().slice(0, 19) : ''
+  const many = manyLost({ records })
+  return `may lack input: ${many} of its task were deleted unread, accepted by ${acceptedBy} ${when}`
 }
 
 function countsText(status: EntityStatus): string {

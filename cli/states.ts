@@ -62,9 +62,13 @@ export function closedWord(closedBy: ClosedBy): string {
   return `closed by ${word(ClosedBySchema, closedBy, 'CLOSED_BY_').toLowerCase()}`
 }
 
-/** The same of a plate, and whether it is retired. */
-export function plateWord({ closedBy, retiredAt }: EntityStatus): string {
-  return `${closedWord(closedBy)}${retiredAt ? ', retired' : ''}`
+/** The same of a plate, and whether it is retired, may lack input, or stands still. */
+export function plateWord({ closedBy, retiredAt, inputLoss, taskDown }: EntityStatus): string {
+  const words = [closedWord(closedBy)]
+  if (retiredAt) words.push('retired')
+  if (inputLoss) words.push('may lack input')
+  if (taskDown !== '') words.push(`task down: ${taskDown}`)
+  return words.join(', ')
 }
 
 export function classWord(errorClass: ErrorClass): string {

@@ -3,6 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { getOption } from '@bufbuild/protobuf'
+import type { TaskStatus } from '#proto/wellspring/control/v1/control_pb.ts'
+import { TaskStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
 import { step as stepOption } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { PipelineSpec } from '../coordinator/core/pipeline.ts'
 import type { AuditPipeline, AuditReport } from './audit.ts'
@@ -10,9 +12,12 @@ import { isClean, report } from './audit.ts'
 import type { WhereFlags } from './environment.ts'
 import { kafkaPlace } from './environment.ts'
 import { CliError, EXIT } from './exit.ts'
+import { jsonOf } from './json.ts'
 import { openLedger } from './ledger.ts'
 import type { Format } from './output.ts'
 import { say, showOne, table } from './output.ts'
+import { manyLost, troubleLines } from './tasks.ts'
+import { tasksDown } from './tasks-down.ts'
 import { openTopics } from './topics.ts'
 
 export type VerifyFlags = WhereFlags & {
@@ -24,10 +29,14 @@ export type VerifyFlags = WhereFlags & {
 const pollMs = 1_000
 const namesShownMax = 10
 
-/** Audits everything, or what is at or below an entity. Exit code 10 unless nothing is missing, doubled or unplanned. */
+/**
+ * Audits everything, or what is at or below an entity. Exit code 10 unless nothing is missing, doubled or unplanned, no
+ * input was lost, and no task is down as far as a coordinator answers.
+ */
 export async function verify(within: string, flags: VerifyFlags): Promise<void> {
   const pipeline = await readPipeline()
-  const topics = await openTopics(kafkaPlace(flags))
+  const place = kafkaPlace(flags)
+  const topics = await openTopics(place)
   const ledger = openLedger(pipeline.label)
   const untilMs = performance.now() + flags.waitMs
   let found: AuditReport
@@ -37,24 +46,42 @@ export async function verify(within: string, flags: VerifyFlags): Promise<void> 
       for (const name of ['results.v1', 'dead-letters.v1', 'commands.v1'] as const)
         await topics.read(name, (record) => ledger.add(record))
       found = report(ledger, pipeline, within)
+      // What is lost does not come by waiting.
       if (isClean(found) || performance.now() >= untilMs) break
       await delay(pollMs)
     }
   } finally {
     await topics.close()
   }
+  const down = await tasksDown(flags, place)
   showOne(
     flags.output,
-    { pipeline: pipeline.label, ...found, plates: [...found.plates], names: toNames(found) },
-    found,
-    (shown) => verifyText(shown, pipeline.label),
+    {
+      pipeline: pipeline.label,
+      ...found,
+      plates: [...found.plates],
+      names: toNames(found),
+      losses: [...found.losses],
+      tasksDown: down.map((status) => jsonOf(TaskStatusSchema, status)),
+    },
+    { found, down },
+    (shown) =>
+      [verifyText(shown.found, pipeline.label), ...shown.down.flatMap(troubleLines)].join('\n'),
   )
-  if (!isClean(found))
-    throw new CliError(
-      EXIT.conditionFalse,
-      `not exact: ${found.missing} missing, ${found.duplicate} duplicate, ${found.unplanned} unplanned`,
-    )
+  const faults = faultsOf(found, down)
+  if (faults.length > 0) throw new CliError(EXIT.conditionFalse, faults.join('; '))
   if (found.planned === 0) say('note     nothing is planned yet')
+}
+
+function faultsOf(found: AuditReport, down: readonly TaskStatus[]): string[] {
+  const { missing, duplicate, unplanned, losses } = found
+  return [
+    ...(isClean(found)
+      ? []
+      : [`not exact: ${missing} missing, ${duplicate} duplicate, ${unplanned} unplanned`]),
+    ...losses.map((loss) => `may be lost: ${manyLost(loss)} of task ${loss.task}`),
+    ...down.map(({ task, reason }) => `task ${task} is down: ${reason}`),
+  ]
 }
 
 const toNames = ({ names }: AuditReport): Record<keyof AuditReport['names'], string[]> => ({
@@ -86,6 +113,12 @@ export function verifyText(found: AuditReport, pipeline: string): string {
     lines.push(
       `${found.refusedInputs} input records were not taken in (npx wellspring dead-letters)`,
     )
+  for (const loss of found.losses) {
+    const { task, topic, from, to, acceptedBy } = loss
+    lines.push(
+      `may be lost: ${manyLost(loss)} of task ${task} (${topic}/${task}, ${from} to ${to}), accepted by ${acceptedBy}`,
+    )
+  }
   if (found.otherPipelines > 0)
     lines.push(`${found.otherPipelines} records of other pipelines were not judged`)
   if (found.unreadable > 0)

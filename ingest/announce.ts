@@ -18,6 +18,8 @@ export type Announcement = {
   readonly topic: 'commands.v1' | 'images.v1'
   /** experiment/plate. */
   readonly key: string
+  /** Unset: the one that the key belongs to. */
+  readonly partition?: number
   readonly value: Uint8Array
   readonly headers: Readonly<Record<string, string>>
 }

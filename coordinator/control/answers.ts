@@ -87,11 +87,23 @@ export function controlAnswers(model: Model, peers: Peers): ServiceImpl<typeof C
     }
   }
 
+  /** What nobody knows may be of a task that is down: then it is not said to be nowhere. */
+  async function refuseHidden(name: string, context: HandlerContext): Promise<void> {
+    // Who passed the question on asks all others first.
+    if (context.requestHeader.has(searchHeader)) return
+    const { tasks } = await listTasks(model, peers, context)
+    const hidden = tasks.find((one) => one.state === 'DOWN')
+    if (hidden) throw isDown(hidden, `nothing that runs is called "${name}", and `)
+  }
+
   async function plateNamed(name: string, context: HandlerContext): Promise<string> {
     if (isEntityKey(name) && parentOf(name) === undefined) return name
     const keys = await allPlateKeys(context)
     const [only, ...others] = findPlates(keys, name)
-    if (only === undefined) throw notFound(name, keys)
+    if (only === undefined) {
+      await refuseHidden(name, context)
+      throw notFound(name, keys)
+    }
     if (others.length > 0) throw ambiguous(name, [only, ...others])
     return only
   }
@@ -148,9 +160,7 @@ export function controlAnswers(model: Model, peers: Peers): ServiceImpl<typeof C
   async function answerTo(about: string, found: Found, context: HandlerContext) {
     const [only, ...others] = found.keys
     if (only === undefined) {
-      const { tasks } = await listTasks(model, peers, context)
-      const hidden = tasks.find((one) => one.state === 'DOWN')
-      if (hidden) throw isDown(hidden)
+      await refuseHidden(about, context)
       throw notFound(about, await namesNear(about, context))
     }
     context.responseHeader.set(rankHeader, String(found.rank))

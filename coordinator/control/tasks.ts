@@ -120,7 +120,9 @@ export function downSentence(status: Pick<TaskStatus, 'task' | 'reason' | 'messa
 }
 
 /** What is asked for belongs to a task that cannot run, and is not known because of that. */
-export function isDown(status: TaskStatus): ConnectError {
-  const message = `${downSentence(status)}; what it holds is not known until it runs again: ${status.hint} (npx wellspring tasks)`
+export function isDown(status: TaskStatus, before = ''): ConnectError {
+  const message =
+    `${before}${downSentence(status)}; what it holds is not known until it runs again: ${status.hint} ` +
+    '(npx wellspring tasks)'
   return new ConnectError(message, Code.FailedPrecondition)
 }

@@ -52,7 +52,12 @@ function memoryWorld(tasks: number): LogWorld {
       return Promise.resolve(joined)
     },
     produce(topic, partition, key, value) {
+      broker.stampMs = Date.now()
       broker.produce(topic, partition, key, Buffer.from(value))
+      return Promise.resolve()
+    },
+    deleteBelow(topic, partition, offset) {
+      broker.deleteBelow(topic, partition, offset)
       return Promise.resolve()
     },
     committed: (topic) => Promise.resolve(broker.committed(topic)),

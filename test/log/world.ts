@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { after } from 'node:test'
 import { brokerForTests } from '../../dev/broker.ts'
+import { createKafka } from '../../coordinator/log/connection.ts'
 import { openClient } from '../../coordinator/log/client.ts'
 import type { Client } from '../../coordinator/log/client.ts'
 import { openKafkaLog } from '../../coordinator/log/kafka.ts'
@@ -43,6 +44,15 @@ export async function kafkaWorld(tasks: number, brokers?: readonly string[]): Pr
     },
     produce: (topic, partition, key, value) =>
       client.produce([{ topic, partition, key, value: Buffer.from(value), headers: {} }]),
+    async deleteBelow(topic, partition, offset) {
+      const admin = createKafka(options).admin()
+      await admin.connect()
+      const partitions = [{ partition, offset: String(offset) }]
+      // It does not ask by itself where the partitions are.
+      await admin.fetchTopicOffsets(options.topicPrefix + topic)
+      await admin.deleteTopicRecords({ topic: options.topicPrefix + topic, partitions })
+      await admin.disconnect()
+    },
     async committed(topic) {
       const records: LogRecord[] = []
       for await (const record of client.readAll(topic)) records.push(record)
