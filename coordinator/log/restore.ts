@@ -56,7 +56,9 @@ export async function takeOver(options: TakeOver): Promise<Restored> {
     const nonce = randomBytes(12).toString('hex')
     // Most is read before the barrier is written: a state that this version cannot read stays as it is. The fence has
     // decided all that is there, and what somebody puts behind it is read with the barrier.
-    back.from = await log.readState(task, back.from, (record) => apply(back, record, nonce))
+    back.from = await log
+      .readState(task, back.from, (record) => apply(back, record, nonce))
+      .catch(asTrouble)
     refuseUnknown(back)
     const listed = await log.inputOffsets(task)
     const next = nextOffsets(back, listed)
@@ -140,12 +142,17 @@ async function readToBarrier(
   { back, nonce }: { back: ReadBack; nonce: string },
 ): Promise<void> {
   let isOurs = false
-  back.from = await log.readState(task, back.from, (record) => {
-    isOurs = apply(back, record, nonce)
-    return isOurs
-  })
+  const untilOurs = (record: LogRecord): boolean => (isOurs = apply(back, record, nonce))
+  back.from = await log.readState(task, back.from, untilOurs).catch(asTrouble)
   // Past the end without our barrier: it was compacted away behind a newer owner's.
   if (!isOurs) throw new LogError('fenced', `task ${task} has a newer owner`)
+}
+
+/** What state.v1 itself refuses, a damaged batch for instance, is the task's trouble as what it holds is. */
+function asTrouble(error: unknown): never {
+  if (error instanceof LogError && error.kind === 'fatal')
+    throw new TaskTrouble(unreadable(error.message), { cause: error })
+  throw error
 }
 
 /** The latest checkpoint's version counts: what a newer one left, an older one may have written over. */

@@ -8,10 +8,12 @@ import { kafkajs, memberships } from '../../coordinator/log/patches.ts'
 import type { NewRecord } from '../../coordinator/log/port.ts'
 import { LogError } from '../../coordinator/log/port.ts'
 import { createTopics } from '../../coordinator/log/topics.ts'
+import { deletedSuite } from './deleted.suite.ts'
 import { createMember, isLogError, keyOf, logSuite, record } from './port.suite.ts'
 import { kafkaWorld } from './world.ts'
 
 logSuite('kafka', kafkaWorld)
+deletedSuite('kafka', kafkaWorld)
 
 test('a read of state waits for what lies behind an open transaction', async (t) => {
   const world = await kafkaWorld(1)

@@ -1,12 +1,14 @@
 // The suite of the port on the memory twin, with a group that deals tasks as Kafka's does.
 import { memoryBroker } from '../../coordinator/log/memory.ts'
 import type { Log } from '../../coordinator/log/port.ts'
+import { deletedSuite } from './deleted.suite.ts'
 import type { LogWorld } from './port.suite.ts'
 import { logSuite } from './port.suite.ts'
 
 const DELIVER_EVERY_MS = 2
 
 logSuite('memory', (tasks) => Promise.resolve(memoryWorld(tasks)))
+deletedSuite('memory', (tasks) => Promise.resolve(memoryWorld(tasks)))
 
 function memoryWorld(tasks: number): LogWorld {
   const broker = memoryBroker(tasks)

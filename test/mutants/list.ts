@@ -40,8 +40,8 @@ const protocol: readonly Mutant[] = [
     name: 'skip the restore read',
     edits: [
       restore(
-        'log.readState(task, back.from, (record) => apply(back, record, nonce))',
-        'log.readState(task, back.from, () => false)',
+        '.readState(task, back.from, (record) => apply(back, record, nonce))',
+        '.readState(task, back.from, () => false)',
       ),
     ],
     tests: [model],
@@ -263,7 +263,9 @@ const protocol: readonly Mutant[] = [
   },
   {
     name: 'an idle owner does not ask what a dying broker left open',
-    edits: [fences('transactionalId, mend })', 'transactionalId, mend: async () => {} })')],
+    edits: [
+      fences('transactionalId, mend, batches', 'transactionalId, mend: async () => {}, batches'),
+    ],
     tests: [hanging('behind an idle owner')],
   },
   {
