@@ -1,6 +1,6 @@
 // What the echo services of a run without the kit have in common: the right answer, the log of executions, and how a
 // contract is told.
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { appendFileSync } from 'node:fs'
 import type { DescService } from '@bufbuild/protobuf'
 import { create } from '@bufbuild/protobuf'
@@ -10,6 +10,7 @@ import {
   DescribeResponseSchema,
   StepIntrospectionService,
 } from '#proto/wellspring/step/v1/introspection_pb.ts'
+import { fileDescriptorSet } from '../../proto/descriptor-set.ts'
 import { contractDigest } from '../../proto/digest.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
 
@@ -49,8 +50,10 @@ export function addDescribe(server: Server, services: readonly DescService[]): v
   const contracts = services.map((service) => ({
     service: service.typeName,
     contractDigest: contractDigest(service),
+    fileDescriptorSet: fileDescriptorSet(service),
   }))
-  const description = create(DescribeResponseSchema, { version: 'faults', contracts })
+  const instance = randomUUID()
+  const description = create(DescribeResponseSchema, { version: 'faults', contracts, instance })
   server.addService(
     { Describe: grpcMethod(StepIntrospectionService.method.describe) },
     {

@@ -148,11 +148,20 @@ export async function run(options: RunOptions): Promise<RunResult> {
       log: watching.log,
       report: rest.report,
       restMs,
-      complaints: complaintsOf(rest, judged.verdicts),
+      complaints: [...missed(kinds, injected), ...complaintsOf(rest, judged.verdicts)],
     }
   } finally {
     await setting.close()
   }
+}
+
+/** A kind that came and met nobody proves nothing. */
+function missed(kinds: readonly Kind[], injected: readonly Injected[]): string[] {
+  return kinds.flatMap((kind) => {
+    const came = injected.filter(({ fault }) => fault.kind === kind)
+    const isMissed = came.length > 0 && came.every(({ hit }) => !hit)
+    return isMissed ? [`${kind} came ${came.length} times and hit nobody`] : []
+  })
 }
 
 function complaintsOf(

@@ -54,9 +54,9 @@ export const runsAtRest = once((evidence): readonly RunAtRest[] => {
   for (const journal of journals(evidence).values()) {
     const last = new Map(journal.map(({ key, value }) => [key ?? '', value]))
     for (const [key, value] of last) {
-      // A site's images may go on beside it.
-      const [entity = '', beside = 'images'] = key.split('#')
-      if (value === null || entity === '' || !beside.startsWith('images')) continue
+      // Further images of a site are in records beside its own, of the same form.
+      const [entity = '', beside = ''] = key.split('#')
+      if (value === null || entity === '' || !/^(images\..*)?$/.test(beside)) continue
       const segments = entity.split('/').length
       if (segments === 3) take(entity, fromBinary(PlateStateSchema, value).runs)
       if (segments === 5) take(entity, fromBinary(WellStateSchema, value).runs)

@@ -10,9 +10,11 @@ import { journals } from './records.ts'
 import { placeName, transactions } from './transactions.ts'
 
 const limits = {
-  /** A flush writes less to each partition (takeover.md: 500 messages, 256 kB), with room for one large record. */
-  partitionBytesMax: 900_000,
-  partitionRecordsMax: 2_000,
+  /** Of a batch: Kafka takes no larger one. */
+  batchBytesMax: 900_000,
+  batchRecordsMax: 2_000,
+  /** Of a flush, to each partition: as a rule one batch; a large entity that changes whole takes more. */
+  partitionBytesMax: 16_000_000,
 } as const
 
 export function bounded(evidence: Evidence): string[] {
@@ -28,7 +30,10 @@ function transactionSizes(evidence: Evidence): string[] {
   return transactions(evidence).flatMap((one) => {
     const records = one.batches.reduce((sum, batch) => sum + batch.records, 0)
     const bytes = one.batches.reduce((sum, batch) => sum + batch.sizeBytes, 0)
-    const isSmall = records <= limits.partitionRecordsMax && bytes <= limits.partitionBytesMax
+    const isTaken = one.batches.every(
+      (batch) => batch.records <= limits.batchRecordsMax && batch.sizeBytes <= limits.batchBytesMax,
+    )
+    const isSmall = isTaken && bytes <= limits.partitionBytesMax
     const where = `${placeName(one)}@${one.firstOffset}`
     return isSmall ? [] : [`${where}: a transaction of ${records} records and ${bytes} bytes`]
   })

@@ -4,11 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
+import type { Crew } from '../crew.ts'
 import type { Ground } from './ground.ts'
 import { nested } from './bytes.ts'
 
 const limits = {
   answerMs: 20_000,
+  readyMs: 15_000,
+  lookMs: 250,
   /** Sockets that begin a request and never end it. */
   slowSockets: 200,
   slowMs: 3_000,
@@ -48,7 +51,7 @@ export function hostilePosts(): readonly HostilePost[] {
 
 /** false: the coordinator did not run, or has no such port. */
 export async function floodOtlp(name: string, { crew, notes }: Ground): Promise<boolean> {
-  const address = crew.otlp(name)
+  const address = await addressOf(name, crew)
   if (address === undefined) return false
   const post = async ({ what, body, headers }: HostilePost, isHostile: boolean): Promise<void> => {
     const atMs = Date.now()
@@ -64,6 +67,14 @@ export async function floodOtlp(name: string, { crew, notes }: Ground): Promise<
   }
   await slow
   return true
+}
+
+/** It may have to start first. */
+async function addressOf(name: string, crew: Crew): Promise<string | undefined> {
+  for (const endsMs = Date.now() + limits.readyMs; ; await sleep(limits.lookMs)) {
+    const address = crew.otlp(name)
+    if (address !== undefined || Date.now() > endsMs) return address
+  }
 }
 
 /** undefined: the connection was closed, or nothing came for a long time. */
