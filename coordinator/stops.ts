@@ -1,9 +1,11 @@
-// A flush that cannot be written stops the plate that it was for, and nothing else: the task reads back what is
-// committed, and the mark goes out with the first flush. Whoever takes the task over in between finds the same again.
+// A flush that cannot be written stops the plate that it was for, and nothing else; so does an outcome or a deadline that
+// the coordinator fails on: the task reads back what is committed, and the mark goes out with the first flush. Whoever
+// takes the task over in between finds the same again.
 import type { Event } from './core/event.ts'
 import { isEntityKey, plateOf } from './core/ids.ts'
 import { entityOf } from './core/state.ts'
 import { UnwritableState } from './core/unreadable.ts'
+import { PROCESSING_FAILED, failureOf } from './log/caution.ts'
 import { LogError } from './log/port.ts'
 import type { TaskOptions } from './task-options.ts'
 
@@ -41,7 +43,29 @@ export function stops({ logger, task }: Pick<TaskOptions, 'logger' | 'task'>): S
   }
 }
 
+/** Taking an outcome or a deadline in threw. */
+class EventFailed extends Error {
+  readonly entity: string
+
+  constructor(entity: string, cause: unknown) {
+    super(failureOf(cause), { cause })
+    this.name = 'EventFailed'
+    this.entity = entity
+  }
+}
+
+/** Takes an event in that is no record; what it throws stops the plate that it is about. */
+export function takeOrStop(event: Event, take: (event: Event) => void): void {
+  try {
+    take(event)
+  } catch (error) {
+    throw 'entity' in event ? new EventFailed(event.entity, error) : error
+  }
+}
+
 function stopFor(error: unknown): Stop | undefined {
+  if (error instanceof EventFailed)
+    return { ...stopOf(error.entity), reason: PROCESSING_FAILED, message: error.message }
   if (error instanceof UnwritableState)
     return { ...stopOf(error.entity), reason: 'STATE_UNWRITABLE', message: error.message }
   if (!(error instanceof LogError) || error.kind !== 'unwritable') return undefined

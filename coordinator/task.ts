@@ -23,7 +23,7 @@ import type { Input, InputTopic, LogError, Writer } from './log/port.ts'
 import { asLogError } from './log/port.ts'
 import type { Restored } from './log/restore.ts'
 import { statusBoard } from './log/status.ts'
-import { stops } from './stops.ts'
+import { stops, takeOrStop } from './stops.ts'
 import { takeNext } from './log/taking-in.ts'
 import type { Timer } from './log/timers.ts'
 import { timers } from './log/timers.ts'
@@ -253,7 +253,7 @@ export class TaskEngine {
       const urgent = this.#urgent[0]
       if (urgent && this.#caution.mayTurn()) {
         this.#urgent.shift()
-        this.#take(urgent)
+        takeOrStop(urgent, (event) => this.#take(event))
         continue
       }
       if (this.#inbox.size() === 0) break

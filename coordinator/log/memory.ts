@@ -1,6 +1,8 @@
 // The memory twin of the log: a broker with transactions, fencing and groups in one process. It resolves nothing by
 // itself; every reply goes through `reply`, so that the simulator decides when, and whether, it arrives.
+import { rangeOf } from './fetched.ts'
 import type {
+  Input,
   InputSettings,
   InputTopic,
   Log,
@@ -11,7 +13,8 @@ import type {
   Positions,
 } from './port.ts'
 import type { GroupListener, Writer } from './port.ts'
-import { INPUT_TOPICS, LogError } from './port.ts'
+import { INPUT_TOPICS, LogError, lastOf } from './port.ts'
+import { batchesOf } from './record-decoder.ts'
 import { refuseUnwritable, writable } from './writable.ts'
 
 export type World = {
@@ -27,6 +30,8 @@ type Stored = LogRecord & {
   readonly producerId: number
   readonly atMs: number
   state: 'open' | 'committed' | 'aborted'
+  /** What covers this offset, and others, instead of a record. */
+  set?: { readonly bytes: Buffer; readonly end: number }
 }
 type Entry = {
   readonly producerId: number
@@ -48,6 +53,13 @@ export type MemoryBroker = {
   readonly tasks: number
   /** Appends an input record, as an instrument does. */
   produce(topic: InputTopic, partition: number, key: string, value: Uint8Array | null): void
+  /** Appends batches as they lie in a log, made for the offset they come to, that cover so many offsets. */
+  produceBatches(
+    topic: InputTopic,
+    partition: number,
+    covers: number,
+    batches: (firstOffset: number) => Buffer,
+  ): void
   /** Time stamp of what is appended from here on, UTC ms. */
   stampMs: number
   /** Input below this offset is gone, as after its retention; told apart from here on only. */
@@ -268,6 +280,12 @@ export function memoryBroker(
     spoil: (number, key, value) =>
       void append({ topic: 'state.v1', partition: number, key, value, headers: {} }, 0),
     stampMs: 0,
+    produceBatches(topic, number, covers, batches) {
+      const first = partition(topic, number).length
+      const set = { bytes: batches(first), end: first + covers }
+      for (let left = covers; left > 0; left -= 1)
+        append({ topic, partition: number, key: '', value: null, headers: {} }, 0).set = set
+    },
     produce: (topic, number, key, value) =>
       void append({ topic, partition: number, key, value, headers: {} }, 0),
     committed: (topic) => written(topic).filter((record) => record.state === 'committed'),
@@ -316,10 +334,13 @@ export function memoryBroker(
           member.listener.outOfRange(Number(task))
           return true
         }
-        const records = partition(topic, Number(task)).slice(at, at + recordsMax)
-        if (records.length === 0) continue
-        positions.set(place, at + records.length)
-        member.listener.records(Number(task), records)
+        const { inputs, next } = fetchInputs(partition(topic, Number(task)), at, recordsMax)
+        if (next === at) continue
+        positions.set(place, next)
+        if (inputs.length > 0) member.listener.records(Number(task), inputs)
+        const last = inputs.at(-1)
+        if (!last || lastOf(last) < next - 1)
+          member.listener.passed(Number(task), topic as InputTopic, next)
         return true
       }
       return false
@@ -344,6 +365,25 @@ const KEPT_FOR_EVER: InputSettings = {
   retentionMs: undefined,
   retentionBytes: undefined,
   misfits: [],
+}
+
+/** What a fetch of an input returns: records, or what lies there as batches. */
+function fetchInputs(
+  log: readonly Stored[],
+  from: number,
+  recordsMax: number,
+): { inputs: readonly Input[]; next: number } {
+  const [first, ...more] = log.slice(from, from + recordsMax)
+  if (!first) return { inputs: [], next: from }
+  const { topic, partition, set } = first
+  if (set) {
+    const messages = batchesOf(set.bytes)
+    const data = { partition, highWatermark: String(set.end), abortedTransactions: null, messages }
+    return rangeOf(topic, data, { position: from, checked: true })
+  }
+  const end = more.findIndex((record) => record.set)
+  const inputs = [first, ...(end < 0 ? more : more.slice(0, end))]
+  return { inputs, next: from + inputs.length }
 }
 
 /** What a read_committed fetch returns: nothing at or behind the first open transaction. */

@@ -43,12 +43,17 @@ const TRANSACTIONAL_FLAG = 16
 const CONTROL_FLAG = 32
 const OFFSET_MAX = Number.MAX_SAFE_INTEGER - 2 ** 31
 
-/** Every whole batch of a fetched partition: a fetch may cut the last one off. */
+/** Every whole batch of a fetched partition, its size in front. */
 export function batchesIn(cursor: Cursor): RawBatch[] {
   const size = cursor.readInt32()
   if (size <= 0 || !cursor.canReadBytes(size)) return []
   const set = cursor.buffer.subarray(cursor.offset, cursor.offset + size)
   cursor.offset += size
+  return batchesOf(set)
+}
+
+/** Every whole batch: a fetch may cut the last one off. */
+export function batchesOf(set: Buffer): RawBatch[] {
   const found: RawBatch[] = []
   for (let at = 0; at + FRAME_BYTES + OLD_BYTES_MIN <= set.length;) {
     const length = set.readInt32BE(at + 8)

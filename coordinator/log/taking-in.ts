@@ -1,12 +1,17 @@
 // The next of the inputs, taken in under the guard against what kills a process or throws.
 import type { Event } from '../core/event.ts'
 import type { Caution } from './caution.ts'
+import { failureOf } from './caution.ts'
 import type { Inbox } from './inbox.ts'
 import type { Intake } from './intake.ts'
+import { LogError } from './port.ts'
 
 type Parts = { readonly inbox: Inbox; readonly caution: Caution; readonly intake: Intake }
 
-/** False: a flush must be committed before anything more is taken in. What `take` throws is thrown on. */
+/**
+ * False: a flush must be committed before anything more is taken in. What `take` throws becomes a LogError of kind
+ * unknown: memory is not to be trusted, and the next time the record is set aside.
+ */
 export function takeNext({ inbox, caution, intake }: Parts, take: (event: Event) => void): boolean {
   const input = inbox.peek()
   if (!input) return true
@@ -20,9 +25,8 @@ export function takeNext({ inbox, caution, intake }: Parts, take: (event: Event)
   try {
     take(intake.eventOf(input, guilt))
   } catch (error) {
-    // State may be half changed: the task is taken over again, and then it is set aside.
     caution.blame(input, error)
-    throw error
+    throw new LogError('unknown', failureOf(error), { cause: error })
   }
   caution.taken(input, inbox.size() === 0)
   return true

@@ -1,7 +1,6 @@
 // Record batches byte by byte (magic 2; kafka.apache.org, "Record Batch"), as odd as nobody's client would write them.
 import { crc32c } from '../../coordinator/log/crc32c.ts'
-import type { Cursor, RawBatch } from '../../coordinator/log/record-decoder.ts'
-import { batchesIn } from '../../coordinator/log/record-decoder.ts'
+import type { Cursor } from '../../coordinator/log/record-decoder.ts'
 
 export type Field = string | Buffer | null
 
@@ -91,10 +90,6 @@ function int(width: 2 | 4 | 8, value: number): Buffer {
 }
 
 /** What a fetch of these bytes holds, its size in front. */
-export function fetched(set: Buffer): RawBatch[] {
-  return batchesIn(cursorOver(set))
-}
-
 export function cursorOver(set: Buffer): Cursor {
   const size = Buffer.alloc(4)
   size.writeInt32BE(set.length)

@@ -9,9 +9,13 @@ import type { Read } from '../../coordinator/log/fetched.ts'
 import { HEADERS_KEPT } from '../../coordinator/log/port.ts'
 import type { LogRecord } from '../../coordinator/log/port.ts'
 import type { Cursor } from '../../coordinator/log/record-decoder.ts'
-import { EVIDENCE_BYTES_MAX, RECORD_BYTES_MAX } from '../../coordinator/log/record-decoder.ts'
+import {
+  EVIDENCE_BYTES_MAX,
+  RECORD_BYTES_MAX,
+  batchesIn,
+} from '../../coordinator/log/record-decoder.ts'
 import type { BatchInit, Encoded, RecordInit } from '../../coordinator/log/record-encoder.ts'
-import { batchBytes, cursorOver, fetched, recordsBytes, varint } from './batches.ts'
+import { batchBytes, cursorOver, recordsBytes, varint } from './batches.ts'
 import { original, patched } from './original.ts'
 
 const plain = original.modules
@@ -64,7 +68,7 @@ function read(set: Buffer, position = 0, checked = false): Read {
     partition: 3,
     highWatermark: String(Number.MAX_SAFE_INTEGER),
     abortedTransactions: null,
-    messages: fetched(set),
+    messages: batchesIn(cursorOver(set)),
   }
   const budget = { bytes: Infinity, records: Infinity }
   return readAll(rangeOf('images.v1', data, { position, checked }), budget)
