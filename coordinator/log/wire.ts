@@ -100,9 +100,12 @@ class Wire {
         case WIRE.fixed64:
           this.at += 8
           break
-        case WIRE.bytes:
-          this.at += this.varint()
+        case WIRE.bytes: {
+          // Before it is added: reading it moves.
+          const length = this.varint()
+          this.at += length
           break
+        }
         case WIRE.group:
           groups += 1
           break
