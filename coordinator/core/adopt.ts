@@ -54,50 +54,50 @@ export function isAdopting(task: Task, key: string): boolean {
   return last !== undefined && task.shape(key)?.memberIndex.has(last) === true
 }
 
-/** True: all wells are taken up. */
-function adoptSome(cx: Context, key: string, at: Cursor): boolean {
-  const { task } = cx
-  const shape = task.shape(key)
-  const spentBefore = bytesOf(cx)
-  let records = 0
-  const isSpent = (): boolean =>
-    records >= task.bounds.recordsPerEvent || bytesOf(cx) - spentBefore > BYTES_PER_EVENT
-  for (;;) {
-    const name = shape?.members[at.nextWell]
-    if (name === undefined) return true
-    const wellKey = `${key}/${name}`
-    if (task.wells.has(wellKey)) {
-      if (isSpent()) return false
-      records += adoptWell(cx, wellKey, at, isSpent)
-      if (at.nextSite > 0) return false
-    }
-    at.nextWell += 1
+/** What one event may still take up. */
+type Budget = { isSpent(): boolean; take(): void }
+
+function budgetOf(cx: Context): Budget {
+  const before = bytesOf(cx)
+  let left = cx.task.bounds.recordsPerEvent
+  return {
+    isSpent: () => left <= 0 || bytesOf(cx) - before > BYTES_PER_EVENT,
+    take: () => void (left -= 1),
   }
 }
 
-/**
- * Takes up the sites of a well from the cursor on; it stands at none when all are. Returns how many records that may take.
- * What happened to the well since the plan stays as it is.
- */
-function adoptWell(cx: Context, wellKey: string, at: Cursor, isSpent: () => boolean): number {
+/** True: all wells are taken up. */
+function adoptSome(cx: Context, key: string, at: Cursor): boolean {
+  const budget = budgetOf(cx)
+  for (; ; at.nextWell += 1) {
+    const name = cx.task.shape(key)?.members[at.nextWell]
+    if (name === undefined) return true
+    const wellKey = `${key}/${name}`
+    if (!cx.task.wells.has(wellKey)) continue
+    if (budget.isSpent() || !adoptWell(cx, wellKey, at, budget)) return false
+  }
+}
+
+/** Takes up the sites of a well from the cursor on. True: that is all. What happened to it since the plan stays as it is. */
+function adoptWell(cx: Context, wellKey: string, at: Cursor, budget: Budget): boolean {
   const shape = cx.task.shape(plateOf(wellKey))
   const well = cx.task.wells.get(wellKey)
-  if (!shape || !well) return 0
-  const name = wellOf(wellKey)
+  if (!shape || !well) return true
+  const planned = shape.sites(wellOf(wellKey))
   well.members = standings(shape, wellKey, well)
   cx.task.wells.touch(wellKey, well)
-  const sites = well.seen.filter((site) => shape.sites(name).includes(site))
-  let records = 1
+  budget.take()
+  const sites = well.seen.filter((site) => planned.includes(site))
   for (const site of sites.slice(at.nextSite)) {
+    if (budget.isSpent()) return false
     settle(cx, `${wellKey}/s${site}`)
     arm(cx, `${wellKey}/s${site}`)
     at.nextSite += 1
-    records += 1
-    if (at.nextSite < sites.length && isSpent()) return records
+    budget.take()
   }
   at.nextSite = 0
   arm(cx, wellKey)
-  return records
+  return true
 }
 
 /** State and outputs of an event so far, about. */

@@ -9,6 +9,9 @@ import type { Report } from './contract.ts'
 /** What bands may judge: the response of a step, and the level it works on (undefined: policy is broken). */
 export type Judged = { readonly output: DescMessage; readonly level: Level | undefined }
 
+/** A verdict has a finding for each rule of its step, with the names of both (README, Sizes). */
+const limits = { nameCharsMax: 64, metricCharsMax: 128, rulesPerStepMax: 64 } as const
+
 /** Reports every mistake of a band policy. */
 export function checkBands(
   policy: BandPolicy,
@@ -16,8 +19,17 @@ export function checkBands(
   report: Report,
 ): void {
   const seen = new Set<string>()
+  if (policy.name.length > limits.nameCharsMax)
+    report(`its name has ${policy.name.length} characters; ${limits.nameCharsMax} are the most`)
+  for (const [step, rules] of Map.groupBy(policy.rules, (rule) => rule.step))
+    if (rules.length > limits.rulesPerStepMax)
+      report(`step "${step}" has ${rules.length} rules; ${limits.rulesPerStepMax} are the most`)
   for (const rule of policy.rules) {
     const say = (mistake: string): void => report(`rule "${rule.id}": ${mistake}`)
+    if (rule.id.length > limits.nameCharsMax || rule.metric.length > limits.metricCharsMax)
+      say(
+        `its id has at most ${limits.nameCharsMax} characters, its metric ${limits.metricCharsMax}`,
+      )
     if (seen.has(rule.id)) say('a rule with this id comes before it')
     seen.add(rule.id)
     const judged = steps.get(rule.step)

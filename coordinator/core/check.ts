@@ -12,7 +12,10 @@ import type { Pipeline, PipelineSpec, Policy, Source, Step, StepSpec } from './p
 import type { Value } from './value.ts'
 import { fieldValue, fits, sourceValue } from './value.ts'
 
-const STEP_NAME = /^[a-z][a-z0-9-]*$/
+/** Names are in the key of every result. */
+const STEP_NAME = /^[a-z][a-z0-9-]{0,63}$/
+/** Each has its run in the record of every entity of the level (README, Sizes). */
+const STEPS_PER_LEVEL_MAX = 16
 /** Key of a level's own record among its results (ids.ts). */
 const RESERVED = new Set(['close'])
 const CONTEXT = 'context'
@@ -27,6 +30,12 @@ export function loadPipeline(spec: PipelineSpec): Pipeline {
     report(`its version ${spec.version} is no whole number from 1`)
   if (spec.steps.length === 0) report('it has no steps')
   const steps = checkSteps(spec.steps, report)
+  for (const [level, of] of Map.groupBy(steps, ({ policy }) => policy?.level ?? 0))
+    if (level !== Level.UNSPECIFIED && of.length > STEPS_PER_LEVEL_MAX)
+      report(
+        `it has ${of.length} steps at ${nameOf(Level, level).toLowerCase()} level; ` +
+          `${STEPS_PER_LEVEL_MAX} fit into an entity's state`,
+      )
   const judged = new Map<string, Judged>(
     spec.steps.map(({ name, method }, index) => [
       name,

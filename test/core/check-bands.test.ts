@@ -44,6 +44,7 @@ test('bands judge numbers and bools, with two sides on a slope', () => {
 })
 
 const brokenRules: readonly [string, BandRule, RegExp][] = [
+  ['a long id', { ...rule, id: 'x'.repeat(65) }, /its id has at most 64 characters/],
   ['no such step', { ...rule, step: 'asses' }, /no step "asses"; there are assess, segment/],
   [
     'no such metric',

@@ -215,6 +215,16 @@ const broken: readonly [string, PipelineSpec, RegExp][] = [
     spec({ ...echo, name: 'Echo' }),
     /step "Echo": its name does not match/,
   ],
+  [
+    'a name that is long',
+    spec({ ...echo, name: 'a'.repeat(65) }),
+    /its name does not match \/\^\[a-z\]\[a-z0-9-\]\{0,63\}/,
+  ],
+  [
+    'more steps than an entity has room for',
+    spec(...Array.from({ length: 17 }, (_, at) => ({ ...echo, name: `echo-${at}` }))),
+    /it has 17 steps at image level; 16 fit into an entity's state/,
+  ],
   ['a name with a slash', spec({ ...echo, name: 'a/b' }), /step "a\/b": its name does not match/],
   ['a reserved name', spec({ ...echo, name: 'close' }), /step "close": its name is reserved/],
   ['no steps', spec(), /it has no steps/],
