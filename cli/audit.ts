@@ -44,6 +44,8 @@ export type AuditReport = {
   readonly otherPipelines: number
   /** What could not be read, and so was not judged. */
   readonly unreadable: number
+  /** Plates that were stopped, and that lack something. */
+  readonly stopped: number
   readonly plates: readonly PlateCount[]
   /** The first of each by name. */
   readonly names: {
@@ -51,6 +53,7 @@ export type AuditReport = {
     readonly duplicate: readonly string[]
     readonly unplanned: readonly string[]
     readonly unreadable: readonly string[]
+    readonly stopped: readonly string[]
   }
 }
 
@@ -122,6 +125,10 @@ export function report(ledger: Ledger, pipeline: AuditPipeline, within = ''): Au
     (name) => within === '' || name.startsWith(`${within}/`),
   )
   const counts = [...plates.values()]
+  const stopped = counts.flatMap(({ plate, missing: lacks }) => {
+    const letter = ledger.stopped.get(plate)
+    return lacks > 0 && letter ? [`${plate}: ${letter.failure?.message ?? ''}`] : []
+  })
   const sum = (field: 'planned' | 'done' | 'parked' | 'holes'): number =>
     counts.reduce((total, count) => total + count[field], 0)
   return {
@@ -143,11 +150,13 @@ export function report(ledger: Ledger, pipeline: AuditPipeline, within = ''): Au
     })),
     otherPipelines: ledger.otherPipelines(),
     unreadable: ledger.passed.length,
+    stopped: stopped.length,
     plates: counts,
     names: {
       missing: missing.slice(0, namesMax).map(({ entity, step }) => runKey(entity, step)),
       duplicate: duplicates.slice(0, namesMax),
       unplanned: unplanned.slice(0, namesMax),
+      stopped: stopped.slice(0, namesMax),
       unreadable: ledger.passed.slice(0, namesMax).map(({ place, why }) => `${place}: ${why}`),
     },
   }

@@ -20,20 +20,24 @@ const rowsMax = 50
 export async function deadLetters(within: string, flags: DeadLetterFlags): Promise<void> {
   const ledger = await readLedger(flags, ['results.v1', 'dead-letters.v1'])
   const parked = parkedRuns(ledger, within, flags.where).map((end) => end.deadLetter)
-  const inputs =
-    flags.where.size > 0
-      ? []
-      : ledger.refusedInputs.filter(({ entity }) => isWithin(entity, within))
-  const letters = [...parked, ...inputs]
+  const others = flags.where.size > 0 ? [] : [...ledger.stopped.values(), ...ledger.refusedInputs]
+  const letters = [...parked, ...others.filter(({ entity }) => isWithin(entity, within))]
   const items = letters.map((letter) => jsonOf(DeadLetterSchema, letter))
   showList(flags.output, items, letters, (shown) => deadLettersText(shown, within))
 }
 
 export function deadLettersText(letters: readonly DeadLetter[], within: string): string {
   if (letters.length === 0) return 'nothing is parked'
-  const groups = Map.groupBy(letters, ({ step, failure }) => `${step}\n${failure?.reason ?? ''}`)
+  const groups = Map.groupBy(
+    letters,
+    (letter) => `${titleOf(letter)}\n${letter.failure?.reason ?? ''}`,
+  )
   const blocks = [...groups.values()].map((group) => groupText(group, within))
   return blocks.join('\n\n')
+}
+
+function titleOf({ step, origin }: DeadLetter): string {
+  return step || (origin ? 'not taken in' : 'plate')
 }
 
 function groupText(group: readonly DeadLetter[], within: string): string {
@@ -41,7 +45,7 @@ function groupText(group: readonly DeadLetter[], within: string): string {
   const failure = first?.failure
   const step = first?.step ?? ''
   const lines = [
-    `${step || 'not taken in'}  ${classWord(failure?.class ?? 0)} ${failure?.reason ?? ''}  ${group.length}`,
+    `${first ? titleOf(first) : ''}  ${classWord(failure?.class ?? 0)} ${failure?.reason ?? ''}  ${group.length}`,
   ]
   if (failure?.hint) lines.push(`  hint  ${failure.hint}`)
   const rows = group

@@ -57,6 +57,8 @@ export type Ledger = {
   readonly duplicates: readonly string[]
   /** Dead letters of input records: what could not be taken in. */
   readonly refusedInputs: readonly DeadLetter[]
+  /** Why plates were stopped, the last word on each. */
+  readonly stopped: ReadonlyMap<string, DeadLetter>
   /** What could not be read. */
   readonly passed: readonly Passed[]
   /** Input of tasks that was lost unread and let go. */
@@ -64,6 +66,9 @@ export type Ledger = {
   /** Records of other pipelines, which this ledger does not judge. */
   otherPipelines(): number
 }
+
+/** Reason of the dead letter that a plate has when it stops. */
+const PLATE_STOPPED = 'PLATE_STOPPED'
 
 export const runKey = (entity: string, step: string): string => `${entity}/${step}`
 
@@ -74,6 +79,7 @@ export function openLedger(pipeline?: string): Ledger {
   const plans = new Map<string, PlatePlan>()
   const refusedCommands: InputPosition[] = []
   const refusedInputs: DeadLetter[] = []
+  const stopped = new Map<string, DeadLetter>()
   const passed: Passed[] = []
   const losses: InputLoss[] = []
   let others = 0
@@ -96,7 +102,9 @@ export function openLedger(pipeline?: string): Ledger {
   const takeDeadLetter = (letter: DeadLetter, key: string): void => {
     const { entity, step, generation, origin, loss } = letter
     if (loss) losses.push(loss)
-    else if (step === '') {
+    else if (step === '' && origin === undefined && letter.failure?.reason === PLATE_STOPPED) {
+      stopped.set(entity, letter)
+    } else if (step === '') {
       refusedInputs.push(letter)
       if (origin?.topic.endsWith('commands.v1')) refusedCommands.push(origin)
     } else if (!isOther(letter.pipeline)) {
@@ -113,6 +121,7 @@ export function openLedger(pipeline?: string): Ledger {
     duplicates,
     refusedInputs,
     losses,
+    stopped,
     otherPipelines: () => others,
     passed,
     plans: () => {

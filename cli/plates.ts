@@ -40,6 +40,9 @@ export async function plates(flags: Flags): Promise<void> {
   }
   const items = found.map((status) => jsonOf(EntityStatusSchema, status))
   showList(flags.output, items, found, platesText)
+  const stopped = found.filter((status) => status.stopped && !status.retiredAt)
+  if (stopped.length > 0)
+    say(...stopped.map((status) => `${status.entity}  ${stoppedText(status)}`))
   if (found.length === 0 && flags.output === 'text')
     say('no plates yet: npx wellspring ingest DIR --experiment NAME')
   for (const status of down)
@@ -49,6 +52,11 @@ export async function plates(flags: Flags): Promise<void> {
         ? '  its plates stand as they were committed last'
         : '  its plates are not known while it is down',
     )
+}
+
+/** Why a plate is stopped, and what to type; empty: it is not. */
+function stoppedText({ stopped }: EntityStatus): string {
+  return stopped ? `stopped: ${stopped.reason}: ${stopped.message}` : ''
 }
 
 export function platesText(found: readonly EntityStatus[]): string {
@@ -86,6 +94,7 @@ export function plateText(found: GetPlateResponse, look: Look, timePoint?: numbe
     `${status?.entity ?? ''}  ${status ? plateWord(status) : ''}${status?.revision ? `, revision ${status.revision}` : ''}`,
   ]
   if (status) lines.push(countsText(status))
+  if (status?.stopped) lines.push(stoppedText(status))
   if (status?.inputLoss) lines.push(lossText(status.inputLoss))
   if (status?.taskDown)
     lines.push(`its task is down (${status.taskDown}): nothing goes on here (npx wellspring tasks)`)
@@ -146,6 +155,7 @@ function ancestorsOf(entity: string): string[] {
 
 function nextCommand({ status, holes }: GetPlateResponse): string {
   const entity = quoted(status?.entity ?? '')
+  if (status?.stopped && !status.retiredAt) return `npx wellspring redrive ${entity}`
   const hole = holes[0]
   if ((status?.parked ?? 0) > 0) return `npx wellspring dead-letters ${entity}`
   if (hole) return `npx wellspring why ${quoted(hole.entity)}`

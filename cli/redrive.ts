@@ -2,9 +2,11 @@
 import { randomUUID } from 'node:crypto'
 import { userInfo } from 'node:os'
 import { createInterface } from 'node:readline/promises'
-import { create } from '@bufbuild/protobuf'
+import { create, fromBinary } from '@bufbuild/protobuf'
 import type { Command } from '#proto/wellspring/record/v1/input_pb.ts'
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
+import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
+import { EntityStatusSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { commandRecord } from '../ingest/announce.ts'
 import type { WhereFlags } from './environment.ts'
 import { kafkaPlace } from './environment.ts'
@@ -16,7 +18,8 @@ import type { Format } from './output.ts'
 import { say, showList, shown } from './output.ts'
 import type { Parked } from './selection.ts'
 import type { Where } from './where.ts'
-import { parkedRuns } from './selection.ts'
+import { parkedRuns, stoppedPlates } from './selection.ts'
+import type { Topics } from './topics.ts'
 import { openTopics } from './topics.ts'
 import { quoted } from './why.ts'
 
@@ -41,11 +44,15 @@ export async function redrive(within: string, flags: RedriveFlags): Promise<void
     for (const name of ['results.v1', 'dead-letters.v1'] as const)
       await topics.read(name, (record) => ledger.add(record))
     sayPassed(ledger.passed)
-    const meant = parkedRuns(ledger, within, flags.where)
+    const stopped = flags.where.size > 0 ? [] : stoppedPlates(await statuses(topics), within)
+    const meant = [
+      ...stopped.map((plate) => ({ ...plate, step: '', says: `stopped: ${plate.reason}` })),
+      ...parkedRuns(ledger, within, flags.where).map(meantOf),
+    ]
     if (meant.length === 0)
       throw new CliError(
         EXIT.notFound,
-        'nothing that is parked matches (npx wellspring dead-letters lists it)',
+        'nothing that is parked or stopped matches (npx wellspring dead-letters lists it)',
       )
     const commands = meant.map((run) => redriveOf(run, flags.reason))
     const items = commands.map((command) => jsonOf(CommandSchema, command))
@@ -64,7 +71,29 @@ export async function redrive(within: string, flags: RedriveFlags): Promise<void
   }
 }
 
-export function redriveOf({ entity, step }: Parked, reason: string): Command {
+/** What is tried again: a parked run, or a stopped plate. */
+export type Meant = { readonly entity: string; readonly step: string; readonly says: string }
+
+export function meantOf({ entity, step, generation, deadLetter }: Parked): Meant {
+  const says = `generation ${generation} -> ${generation + 1}  ${deadLetter.failure?.reason ?? ''}`
+  return { entity, step, says }
+}
+
+/** The last word on every plate. */
+async function statuses(topics: Topics): Promise<Map<string, EntityStatus>> {
+  const last = new Map<string, EntityStatus>()
+  await topics.read('status.v1', ({ key, value, unreadable }) => {
+    // Wells are told there too.
+    if (unreadable !== undefined || key.split('/').length !== 3) return
+    last.set(key, fromBinary(EntityStatusSchema, value))
+  })
+  return last
+}
+
+export function redriveOf(
+  { entity, step }: Pick<Meant, 'entity' | 'step'>,
+  reason: string,
+): Command {
   return create(CommandSchema, {
     id: randomUUID(),
     author: userInfo().username,
@@ -73,22 +102,23 @@ export function redriveOf({ entity, step }: Parked, reason: string): Command {
   })
 }
 
-export function redriveText(meant: readonly Parked[], done: string): string {
+export function redriveText(meant: readonly Meant[], done: string): string {
   const plates = new Set(meant.map(({ entity }) => entity.split('/', 3).join('/')))
   const lines = meant
     .slice(0, shownMax)
-    .map(
-      ({ entity, step, generation, deadLetter }) =>
-        `  ${entity}/${step}  generation ${generation} -> ${generation + 1}  ${deadLetter.failure?.reason ?? ''}`,
-    )
+    .map(({ entity, step, says }) => `  ${entity}${step === '' ? '' : `/${step}`}  ${says}`)
   if (meant.length > shownMax) lines.push(`  … and ${meant.length - shownMax} more`)
-  const runs = meant.length === 1 ? '1 step run' : `${meant.length} step runs`
-  return [`${done} ${runs} of ${plates.size} plate${plates.size === 1 ? '' : 's'}`, ...lines].join(
-    '\n',
-  )
+  const runs = meant.filter(({ step }) => step !== '').length
+  const whole = meant.length - runs
+  const counted = [
+    ...(runs > 0 ? [`${runs} step run${runs === 1 ? '' : 's'}`] : []),
+    ...(whole > 0 ? [`${whole} stopped plate${whole === 1 ? '' : 's'}`] : []),
+  ].join(' and ')
+  const of = `${plates.size} plate${plates.size === 1 ? '' : 's'}`
+  return [`${done} ${counted} of ${of}`, ...lines].join('\n')
 }
 
-async function confirm(meant: readonly Parked[]): Promise<void> {
+async function confirm(meant: readonly Meant[]): Promise<void> {
   say(...redriveText(shown(meant), 'would redrive').split('\n'))
   if (!process.stdin.isTTY)
     throw new CliError(EXIT.usage, 'nobody to ask: say -y to redrive, or --dry-run to look only')

@@ -1,5 +1,5 @@
 // Which step runs a person means: an entity and everything below it, and --where step=…,reason=…,class=….
-import type { DeadLetter } from '#proto/wellspring/record/v1/output_pb.ts'
+import type { DeadLetter, EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { Ledger, RunEnd } from './ledger.ts'
 import { classWord } from './states.ts'
 import type { Field, Where } from './where.ts'
@@ -13,6 +13,20 @@ export function parkedRuns(ledger: Ledger, within: string, where: Where): Parked
     if (deadLetter === undefined || !isWithin(entity, within)) return []
     const fits = [...where].every(([field, value]) => fieldOf(field, entity, deadLetter) === value)
     return fits ? [{ ...end, deadLetter }] : []
+  })
+}
+
+/** A plate that is stopped now, and why. */
+export type StoppedPlate = { readonly entity: string; readonly reason: string }
+
+/** Plates among these statuses, the latest of each, that are stopped now, at or below what is named or above it. */
+export function stoppedPlates(
+  statuses: ReadonlyMap<string, EntityStatus>,
+  within: string,
+): StoppedPlate[] {
+  return [...statuses.values()].flatMap(({ entity, stopped, retiredAt }) => {
+    if (!stopped || retiredAt || !isWithin(entity, within)) return []
+    return [{ entity, reason: stopped.reason }]
   })
 }
 

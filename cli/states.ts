@@ -26,6 +26,7 @@ const STATES: Readonly<Record<string, Sign>> = {
   CLOSED: GOOD,
   RETIRED: GOOD,
   PARKED: BAD,
+  STOPPED: BAD,
   BACKOFF: RETRY,
   RUNNING: RETRY,
   SKIPPED: SKIP,
@@ -62,9 +63,10 @@ export function closedWord(closedBy: ClosedBy): string {
   return `closed by ${word(ClosedBySchema, closedBy, 'CLOSED_BY_').toLowerCase()}`
 }
 
-/** The same of a plate, and whether it is retired, may lack input, or stands still. */
-export function plateWord({ closedBy, retiredAt, inputLoss, taskDown }: EntityStatus): string {
-  const words = [closedWord(closedBy)]
+/** The same of a plate, and whether it is stopped, retired, may lack input, or stands still. */
+export function plateWord(status: EntityStatus): string {
+  const { closedBy, retiredAt, inputLoss, stopped, taskDown } = status
+  const words = [...(stopped ? ['STOPPED'] : []), closedWord(closedBy)]
   if (retiredAt) words.push('retired')
   if (inputLoss) words.push('may lack input')
   if (taskDown !== '') words.push(`task down: ${taskDown}`)

@@ -10,7 +10,7 @@ import { CliError, EXIT } from './exit.ts'
 import type { TopicRecord } from './ledger.ts'
 
 /** Topics that the command line reads. */
-export type ReadTopic = 'commands.v1' | 'results.v1' | 'dead-letters.v1'
+export type ReadTopic = 'commands.v1' | 'results.v1' | 'dead-letters.v1' | 'status.v1'
 
 export interface Topics extends Announcer {
   /**

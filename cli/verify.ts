@@ -89,6 +89,7 @@ const toNames = ({ names }: AuditReport): Record<keyof AuditReport['names'], str
   duplicate: [...names.duplicate],
   unplanned: [...names.unplanned],
   unreadable: [...names.unreadable],
+  stopped: [...names.stopped],
 })
 
 export function verifyText(found: AuditReport, pipeline: string): string {
@@ -121,9 +122,11 @@ export function verifyText(found: AuditReport, pipeline: string): string {
   }
   if (found.otherPipelines > 0)
     lines.push(`${found.otherPipelines} records of other pipelines were not judged`)
+  if (found.stopped > 0)
+    lines.push(`${found.stopped} plates were stopped, and lack something (npx wellspring plates)`)
   if (found.unreadable > 0)
     lines.push(`${found.unreadable} records cannot be read, and were not judged`)
-  for (const kind of ['missing', 'duplicate', 'unplanned', 'unreadable'] as const)
+  for (const kind of ['stopped', 'missing', 'duplicate', 'unplanned', 'unreadable'] as const)
     for (const name of found.names[kind].slice(0, namesShownMax)) lines.push(`  ${kind}  ${name}`)
   return lines.join('\n')
 }

@@ -76,7 +76,9 @@ function timeText(time: TimeSpent): string {
 }
 
 function runLines(run: RunView, entity: string, look: Look): string[] {
-  const tries = run.attempts.length === 1 ? '1 attempt' : `${run.attempts.length} attempts`
+  const count = run.attemptsLeftOut + run.attempts.length
+  const tries = count === 1 ? '1 attempt' : `${count} attempts`
+  const before = run.attemptsLeftOut > 0 ? [`      … ${run.attemptsLeftOut} before these`] : []
   const where = run.entity === '' || run.entity === entity ? '' : `  ${run.entity}`
   const facts = [
     run.revision > 0 ? `revision ${run.revision}` : '',
@@ -87,15 +89,21 @@ function runLines(run: RunView, entity: string, look: Look): string[] {
   ].filter((fact) => fact !== '')
   return [
     `  ${stateGlyph(look, run.state)} ${run.step.padEnd(18)} ${run.state.padEnd(8)} ${facts.join('  ')}${where}`.trimEnd(),
+    ...before,
     ...run.attempts.map(attemptLine),
     ...(run.failure ? failureLines(run.failure) : []),
   ]
 }
 
 function attemptLine(attempt: AttemptView): string {
-  const { number, workMs, queueMs, replica, failure } = attempt
+  const { number, workMs, queueMs, replica, failure, times, askedAt, endedAt } = attempt
   const end = failure ? `${classWord(failure.class)} ${failure.reason}` : ''
   const at = replica === '' ? '' : `at ${replica}`
+  if (times > 1 && askedAt && endedAt) {
+    const [from, to] = [timestampDate(askedAt), timestampDate(endedAt)]
+    const forMs = to.getTime() - from.getTime()
+    return `      ${number}  put off ${times} times in ${seconds(forMs)}, last ${to.toISOString()}  ${at}  ${end}`.trimEnd()
+  }
   return `      ${number}  work ${seconds(workMs)}  queue ${seconds(queueMs)}  ${at}  ${end}`.trimEnd()
 }
 

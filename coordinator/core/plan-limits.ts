@@ -9,8 +9,8 @@ export const PLAN_LIMITS = {
   sitesPerWellMax: 256,
   /** Wells times time points: a plate's own record has a byte for each. */
   membersMax: 100_000,
-  /** Over all wells and time points. */
-  imagesMax: 100_000_000,
+  /** Over all wells and time points: some 6 GB of state. */
+  imagesMax: 10_000_000,
 } as const
 
 /** Images that a plan names, over all wells and time points. */

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import type { AuditReport } from '../../cli/audit.ts'
 import { audit, isClean } from '../../cli/audit.ts'
 import type { TopicRecord } from '../../cli/ledger.ts'
+import { verifyText } from '../../cli/verify.ts'
 import {
   closed,
   deadLetter,
@@ -14,6 +15,7 @@ import {
   refused,
   result,
   SITE,
+  stopped,
   WELL,
 } from './records.ts'
 
@@ -222,6 +224,20 @@ test('the counts of each plate add up', () => {
     { plate: PLATE, planned: 5, done: 5, parked: 0, holes: 0, missing: 0 },
     { plate: 'E/P2/a1', planned: 5, done: 0, parked: 0, holes: 0, missing: 5 },
   ])
+})
+
+test('a plate that was stopped says why it lacks something, and no more when it has all', () => {
+  const lacks = expect([...without(`${PLATE}/judge`), stopped(PLATE)], { done: 4, missing: 1 })
+  assert.deepEqual(
+    [lacks.stopped, lacks.names.stopped, lacks.refusedInputs, isClean(lacks)],
+    [1, [`${PLATE}: STATE_TOO_LARGE: a record is too large`], 0, false],
+  )
+  assert.match(
+    verifyText(lacks, 'x'),
+    /1 plates were stopped.*\n {2}stopped {2}E\/P1\/a1: STATE_TOO/,
+  )
+  const has = expect([...perfectLog(), stopped(PLATE)], { done: 5 })
+  assert.deepEqual([has.stopped, isClean(has)], [0, true])
 })
 
 test('82,944 images are audited within seconds', () => {

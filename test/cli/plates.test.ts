@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
+import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { GetPlateResponseSchema } from '#proto/wellspring/control/v1/control_pb.ts'
 import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
-import { ClosedBy, HoleSchema, Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
-import { holeLines, plateText } from '../../cli/plates.ts'
+import {
+  ClosedBy,
+  EntityStatusSchema,
+  HoleSchema,
+  Verdict,
+} from '#proto/wellspring/record/v1/output_pb.ts'
+import { holeLines, plateText, platesText } from '../../cli/plates.ts'
 
 const LOOK = { colour: false, utf8: true } as const
 const PLATE = 'E/P1/a1'
@@ -34,6 +40,22 @@ test('a long list of one cause is cut, with its number', () => {
   const lines = holeLines(holes, PLATE)
   assert.equal(lines[0], 'hole  NEVER_ARRIVED  20')
   assert.equal(lines.at(-1), '      … and 12 more (-o json lists them)')
+})
+
+test('a stopped plate: that it is, why, and what goes on with it', () => {
+  const status = create(EntityStatusSchema, {
+    entity: PLATE,
+    arrived: 3,
+    parked: 1,
+    stopped: { reason: 'STATE_TOO_LARGE', message: 'a record is too large; redrive it' },
+  })
+  const text = plateText(create(GetPlateResponseSchema, { status }), LOOK)
+  assert.match(text, /^E\/P1\/a1 {2}STOPPED, open\n/)
+  assert.match(text, /^stopped: STATE_TOO_LARGE: a record is too large; redrive it$/m)
+  assert.match(text, /^next: npx wellspring redrive E\/P1\/a1$/m)
+  assert.match(platesText([status]), /STOPPED, open/)
+  const given = create(EntityStatusSchema, { ...status, retiredAt: timestampFromMs(1) })
+  assert.match(platesText([given]), /STOPPED, open, retired/)
 })
 
 test('a closed plate: how it closed, its verdict, and what to type next', () => {

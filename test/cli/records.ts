@@ -105,6 +105,26 @@ export function refused(of: TopicRecord): TopicRecord {
   )
 }
 
+/** The dead letter of a plate that stops. */
+export function stopped(plate: string): TopicRecord {
+  const message = create(DeadLetterSchema, {
+    entity: plate,
+    pipeline: PIPELINE.label,
+    failure: {
+      class: ErrorClass.PERMANENT,
+      reason: 'PLATE_STOPPED',
+      message: 'STATE_TOO_LARGE: a record is too large',
+      hint: 'npx wellspring redrive',
+    },
+  })
+  return record(
+    'dead-letters.v1',
+    `${plate}/stopped@${PIPELINE.label}#1`,
+    DeadLetterSchema.typeName,
+    toBinary(DeadLetterSchema, message),
+  )
+}
+
 export function closed(
   entity: string,
   changes: MessageInitShape<typeof LevelClosedSchema> = {},

@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { create } from '@bufbuild/protobuf'
+import { timestampFromMs } from '@bufbuild/protobuf/wkt'
+import { EntityStatusSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { openLedger } from '../../cli/ledger.ts'
-import { redriveOf, redriveText } from '../../cli/redrive.ts'
-import { isWithin, parkedRuns } from '../../cli/selection.ts'
+import { meantOf, redriveOf, redriveText } from '../../cli/redrive.ts'
+import { isWithin, parkedRuns, stoppedPlates } from '../../cli/selection.ts'
 import { parseWhere } from '../../cli/where.ts'
 import { deadLettersText } from '../../cli/dead-letters.ts'
-import { deadLetter, IMAGE, PLATE, result, SITE, WELL } from './records.ts'
+import { deadLetter, IMAGE, PLATE, plan, refused, result, SITE, stopped, WELL } from './records.ts'
 
 function ledgerOf(...records: Parameters<ReturnType<typeof openLedger>['add']>[0][]) {
   const ledger = openLedger()
@@ -62,9 +66,48 @@ test('a redrive names the run and its reason, and says what it does', () => {
     [SITE, 'count'],
   )
   assert.equal(
-    redriveText(meant, 'would redrive'),
+    redriveText(meant.map(meantOf), 'would redrive'),
     `would redrive 1 step run of 1 plate\n  ${SITE}/count  generation 1 -> 2  TRUNCATED`,
   )
+})
+
+test('a stopped plate is redriven whole, as long as it is stopped', () => {
+  const status = (entity: string, fields: MessageInitShape<typeof EntityStatusSchema> = {}) =>
+    [entity, create(EntityStatusSchema, { entity, ...fields })] as const
+  const stopped = { reason: 'STATE_TOO_LARGE', message: 'too large' }
+  const statuses = new Map([
+    status('E/P1/a1', { stopped }),
+    status('E/P2/a1'),
+    status('E/P3/a1', { stopped }),
+    status('E/P4/a1', { stopped, retiredAt: timestampFromMs(1) }),
+  ])
+  assert.deepEqual(
+    stoppedPlates(statuses, 'E').map(({ entity }) => entity),
+    ['E/P1/a1', 'E/P3/a1'],
+  )
+  const [plate] = stoppedPlates(statuses, 'P3')
+  assert.ok(plate)
+  const meant = { ...plate, step: '', says: `stopped: ${plate.reason}` }
+  assert.deepEqual(redriveOf(meant, '').action.value, {
+    $typeName: 'wellspring.record.v1.Redrive',
+    entity: 'E/P3/a1',
+    step: '',
+  })
+  const [run] = parkedRuns(parked, SITE, parseWhere('step=count'))
+  assert.ok(run)
+  assert.equal(
+    redriveText([meant, meantOf(run)], 'redriven'),
+    `redriven 1 step run and 1 stopped plate of 2 plates\n  E/P3/a1  stopped: STATE_TOO_LARGE\n` +
+      `  ${SITE}/count  generation 1 -> 2  TRUNCATED`,
+  )
+})
+
+test('a stopped plate and what was set aside for it are told apart', () => {
+  const ledger = ledgerOf(stopped('E/P1/a1'), refused(plan()))
+  const text = deadLettersText([...ledger.stopped.values(), ...ledger.refusedInputs], '')
+  assert.match(text, /^plate {2}PERMANENT PLATE_STOPPED {2}1\n {2}hint {2}npx wellspring redrive\n/)
+  assert.match(text, /E\/P1\/a1 .* STATE_TOO_LARGE: a record is too large/)
+  assert.match(text, /^not taken in {2}PERMANENT PLAN_CONFLICT {2}1$/m)
 })
 
 test('dead letters are grouped by step and reason, with the next command', () => {

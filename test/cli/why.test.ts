@@ -57,6 +57,40 @@ test('a parked image: one screen with times, attempts, cause, hint, trace and ne
   ])
 })
 
+test('attempts that are not listed are counted, and those that were put off are one line', () => {
+  const busy = { class: ErrorClass.OVERLOADED, reason: 'BUSY', message: 'full', hint: '' }
+  const known = create(ExplainResponseSchema, {
+    entity: 'E/P1/a1',
+    state: 'BACKOFF',
+    runs: [
+      {
+        step: 'x',
+        state: 'BACKOFF',
+        attemptsLeftOut: 4,
+        attempts: [
+          { number: 5, workMs: 1_000, failure },
+          {
+            number: 6,
+            times: 780,
+            askedAt: timestampFromMs(0),
+            endedAt: timestampFromMs(780_000),
+            workMs: 5,
+            replica: 'r:1',
+            failure: busy,
+          },
+        ],
+        failure: busy,
+      },
+    ],
+  })
+  assert.deepEqual(explainText(known, LOOK).split('\n').slice(1, 5), [
+    '  ↻ x                  BACKOFF  6 attempts',
+    '      … 4 before these',
+    '      5  work 1.00 s  queue 0.00 s    POISON TRUNCATED',
+    '      6  put off 780 times in 13 min, last 1970-01-01T00:13:00.000Z  at r:1  OVERLOADED BUSY',
+  ])
+})
+
 test('parts that do not sum to the wall time are told, not hidden', () => {
   const known = create(ExplainResponseSchema, {
     entity: 'E/P1/a1',

@@ -21,7 +21,7 @@ import { allRecords, emptyTask, loadState } from '../../coordinator/core/state.t
 import type { Batch } from '../../coordinator/log/batch.ts'
 import { addOutput, addRecord, emptyBatch, flushRecords } from '../../coordinator/log/batch.ts'
 import { stateDigest } from '../../coordinator/log/batch.ts'
-import { eventOf } from '../../coordinator/log/intake.ts'
+import { openIntake } from '../../coordinator/log/intake.ts'
 import { limits } from '../../coordinator/log/limits.ts'
 import type { InputTopic, NewRecord } from '../../coordinator/log/port.ts'
 import { statusBoard } from '../../coordinator/log/status.ts'
@@ -99,6 +99,7 @@ export function openLarge(pipeline: Pipeline) {
       return () => {}
     },
   }
+  const intake = openIntake({ task: 0, tasks: 1, clock, logger: () => {} })
   const board = statusBoard(clock, limits, () => {})
 
   function perform(effects: readonly Effect[]): void {
@@ -115,17 +116,14 @@ export function openLarge(pipeline: Pipeline) {
 
   function take(topic: InputTopic, value: Uint8Array): void {
     offset += 1
-    const event = eventOf(
-      {
-        topic,
-        partition: 0,
-        offset,
-        key: Buffer.from('k'.repeat(100_000)),
-        value: Buffer.from(value),
-        headers: { traceparent: TRACEPARENT },
-      },
-      1,
-    )
+    const event = intake.eventOf({
+      topic,
+      partition: 0,
+      offset,
+      key: Buffer.from('k'.repeat(100_000)),
+      value: Buffer.from(value),
+      headers: { traceparent: TRACEPARENT },
+    })
     assert.ok(event.kind !== 'unreadable', event.kind === 'unreadable' ? event.message : '')
     happen(event)
   }
