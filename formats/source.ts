@@ -29,20 +29,30 @@ export class TooSlow extends Error {
   override readonly name = 'TooSlow'
 }
 
+/** What is read: an open file, or bytes that behave like one. */
+export type Readable = {
+  read(
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+  ): Promise<{ readonly bytesRead: number; readonly buffer: Buffer }>
+}
+
 const blockBytes = 4_096
 const blocksKept = 16
 
 /** Reads whole blocks and keeps the last ones: a directory and what it points to lie close together. */
 export class Source {
   readonly size: number
-  readonly #file: FileHandle
+  readonly #file: Readable
   readonly #signal: AbortSignal
   readonly #limits: LookLimits
   readonly #blocks = new Map<number, Buffer>()
   #bytesRead = 0
   #entries = 0
 
-  constructor(file: FileHandle, size: number, budget: { limits: LookLimits; signal: AbortSignal }) {
+  constructor(file: Readable, size: number, budget: { limits: LookLimits; signal: AbortSignal }) {
     this.#file = file
     this.size = size
     this.#limits = budget.limits

@@ -74,6 +74,13 @@ export const imageMutants: readonly Mutant[] = [
     tests: [look('2,000 lists of strips')],
   },
   {
+    name: 'believe how many entries there are',
+    edits: [
+      edit(tiff, '  if (at + countBytes + count * entryBytes > source.size)', '  if (count < 0)'),
+    ],
+    tests: [{ file: 'test/formats/fuzz.test.ts' }],
+  },
+  {
     name: 'look at as many entries as there are',
     edits: [edit(source, 'if (this.#entries > this.#limits.entriesMax)', 'if (this.#entries < 0)')],
     tests: [look('end at the budget')],
