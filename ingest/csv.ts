@@ -7,6 +7,7 @@ import { parse } from 'csv-parse/sync'
 import { wellName } from '../coordinator/core/ids.ts'
 import { pixelOffsetOf } from './offsets.ts'
 import { readBounded } from './read.ts'
+import { messageOf } from './sighting.ts'
 import type { Refusal, Sighting, Survey } from './sighting.ts'
 
 export type CsvOptions = {
@@ -15,6 +16,7 @@ export type CsvOptions = {
 }
 
 type Row = Readonly<Record<string, string>>
+type RowAndInfo = { readonly record: Row; readonly info: { readonly lines: number } }
 type RowAt = { readonly row: Row; readonly origin: string }
 
 /** A million rows; in memory they take ten times that. */
@@ -24,20 +26,7 @@ const columnsMax = 4_096
 
 /** Reads a manifest. Throws when it is no manifest at all, naming the columns that it would need. */
 export async function surveyCsv(file: string, options: CsvOptions = {}): Promise<Survey> {
-  const text = await readBounded(file, csvSize)
-  const rows = parse(text, {
-    bom: true,
-    max_record_size: rowBytesMax,
-    columns: (header: string[]) => {
-      if (header.length > columnsMax)
-        throw new Error(`${file} has ${header.length} columns, more than ${columnsMax}`)
-      return header.map((name) => name.trim())
-    },
-    skip_empty_lines: true,
-    trim: true,
-    relax_column_count_less: true,
-    info: true,
-  }) as unknown as { record: Row; info: { lines: number } }[]
+  const rows = rowsOf(await readBounded(file, csvSize), file)
   const at = rows.map(({ record, info }) => ({
     row: record,
     origin: `${basename(file)}:${info.lines}`,
@@ -50,6 +39,27 @@ export async function surveyCsv(file: string, options: CsvOptions = {}): Promise
   throw new Error(
     `${file} is no manifest that ingest knows: want columns path, plate, well, site, channel or CellProfiler's FileName_X, Metadata_Plate, Metadata_Well, Metadata_Site; found ${columns.slice(0, 12).join(', ') || 'no rows'}`,
   )
+}
+
+function rowsOf(text: Buffer, file: string): RowAndInfo[] {
+  const header = (names: string[]): string[] => {
+    if (names.length > columnsMax)
+      throw new Error(`it has ${names.length} columns, more than ${columnsMax}`)
+    return names.map((name) => name.trim())
+  }
+  try {
+    return parse<RowAndInfo, Row>(text, {
+      bom: true,
+      max_record_size: rowBytesMax,
+      columns: header,
+      skip_empty_lines: true,
+      trim: true,
+      relax_column_count_less: true,
+      info: true,
+    })
+  } catch (error) {
+    throw new Error(`${file} cannot be read as CSV: ${messageOf(error)}`, { cause: error })
+  }
 }
 
 /** One image a row. Rows of another kind ("mask") are left aside. */
@@ -109,6 +119,15 @@ function readLoadData(rows: readonly RowAt[], channels: readonly string[], folde
   return surveyOf('loaddata', found, [])
 }
 
+/** Undefined for a URL of another machine, or with a slash that is escaped. */
+function pathOf(url: string): string | undefined {
+  try {
+    return fileURLToPath(url)
+  } catch {
+    return undefined
+  }
+}
+
 /** Files of several planes are not read, so a row that names another plane than the first cannot be meant. */
 function frameOf(row: Row, channel: string): string | undefined {
   for (const column of [`Frame_${channel}`, `Series_${channel}`]) {
@@ -122,7 +141,7 @@ function frameOf(row: Row, channel: string): string | undefined {
 /** PathName as written; where it belongs to another machine, the file's name below the root. */
 function loadDataPath(row: Row, channel: string, folder: string): string | undefined {
   const url = row[`URL_${channel}`] ?? ''
-  if (url.startsWith('file:')) return fileURLToPath(url)
+  if (url.startsWith('file:')) return pathOf(url)
   const name = row[`FileName_${channel}`] ?? ''
   if (name === '' || url !== '') return undefined
   const path = row[`PathName_${channel}`] ?? ''

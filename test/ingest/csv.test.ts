@@ -101,6 +101,15 @@ test('LoadData: a file: URL is its path, another URL is refused', async () => {
   )
 })
 
+test('LoadData: a file: URL that names no file of this machine is refused, the next row is read', async () => {
+  const file = await csv(
+    'URL_DNA,Metadata_Plate,Metadata_Well,Metadata_Site\n' +
+      'file://host/a.tif,P1,A01,1\nfile:///a%2Fb.tif,P1,A02,1\nfile:///c.tif,P1,A03,1\n',
+  )
+  const read = await surveyCsv(file)
+  assert.deepEqual([read.refusals.length, read.sightings.map((seen) => seen.path)], [2, ['/c.tif']])
+})
+
 test('a byte order mark, quotes, CRLF and spaces in names are read', async () => {
   const file = await csv(
     '\uFEFFpath,plate,well,site,channel\r\n"a, b #1.tif",P 1,r02c07,04,Texas Red\r\n',
