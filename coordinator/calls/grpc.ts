@@ -4,9 +4,11 @@ import type { DescMethod, DescService, MessageInitShape } from '@bufbuild/protob
 import { toBinary } from '@bufbuild/protobuf'
 import type { ClientUnaryCall, ServiceError } from '@grpc/grpc-js'
 import { Metadata } from '@grpc/grpc-js'
+import { Code } from '#proto/google/rpc/code_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { ServiceStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
 import type { Pipeline } from '../core/pipeline.ts'
+import type { Lookup } from './addresses.ts'
 import type { ErrorContract, Failed } from './classify.ts'
 import { classify, errorContract, failureOf } from './classify.ts'
 import type { Desk } from './desk.ts'
@@ -15,10 +17,11 @@ import type { Ending, LaneLimits } from './lane.ts'
 import { laneLimits } from './lane.ts'
 import type { CallRequest, Caller, Outcome } from './port.ts'
 import type { Logger } from '../logger.ts'
-import { oneLine } from '../../proto/plain-text.ts'
+import type { ReplicaOptions } from './replica.ts'
 import type { Service } from './service.ts'
 import { openService, pick, statusOf } from './service.ts'
 import { openTurns } from './turns.ts'
+import { usesOf } from './uses.ts'
 import { fileLimits, openFiles } from './output-files.ts'
 import type { ResponseCheck } from './verify.ts'
 import { responseCheck } from './verify.ts'
@@ -28,13 +31,11 @@ export const callLimits = {
   ...fileLimits,
   /** How long an outcome waits for its task to come back. */
   heldOutcomeMs: 30_000,
-  /** Replicas behind one dns target that the in-flight limit may grow to. */
-  dnsReplicasMax: 16,
 } as const
 export type CallLimits = LaneLimits & Readonly<Record<keyof typeof callLimits, number>>
 
 export type GrpcCallerOptions = {
-  /** Full service name → addresses (host:port) of its replicas, or one dns:///host:port target. */
+  /** Full service name → host:port of its replicas; a name stands for all that it is looked up as. */
   readonly services: ReadonlyMap<string, readonly string[] | string>
   /** Directories that outputs must be in. */
   readonly roots: readonly string[]
@@ -42,13 +43,16 @@ export type GrpcCallerOptions = {
   readonly clock: { nowMs(): number }
   readonly logger: Logger
   readonly limits?: Partial<CallLimits>
+  /** How names are looked up, and when an excluded replica is looked at again: for tests. */
+  readonly lookup?: Lookup
+  readonly recheckMs?: ReplicaOptions['recheckMs']
 }
 
 export type GrpcCaller = Caller & {
   /**
-   * Opens the services of a pipeline and compares contracts. Rejects with one error that names every service
-   * without address and every replica whose contract differs; a replica that does not answer is only warned
-   * about: calls to it wait, without spending attempts, until it answers with the same contract.
+   * Opens the services of a pipeline and looks at every replica once. Rejects with one error that names every service
+   * without address. A replica that does not answer, or whose contract does not fit, is told in the log and excluded
+   * until it does; calls to a service without any other wait, without spending attempts.
    */
   check(pipeline: Pipeline): Promise<void>
   /** One per replica; queued and limit are the service's. */
@@ -128,12 +132,11 @@ class GrpcCalls implements GrpcCaller {
     const onEnd = (error: ServiceError | null, output?: Buffer): void => {
       replica.inFlight -= 1
       this.#running.delete(call)
-      const replicaAddress = service.isDns ? call.getPeer() : address
-      const timing = { startedMs, endedMs: clock.nowMs(), replica: replicaAddress }
+      const timing = { startedMs, endedMs: clock.nowMs(), replica: address }
       this.#turns(() => this.#end({ request, service, prepared, leftMs, timing }, error, output))
     }
     replica.inFlight += 1
-    const { client } = replica
+    const { client } = replica.connection
     // grpc-js takes a stack trace of every call, for errors that are shown to nobody here.
     const { stackTraceLimit } = Error
     Error.stackTraceLimit = 0
@@ -144,6 +147,7 @@ class GrpcCalls implements GrpcCaller {
   }
 
   #end(sent: Sent, error: ServiceError | null, output?: Buffer): void {
+    if (error && isUnsent(error) && this.#takenBack(sent)) return
     if (error)
       return this.#failed(
         sent,
@@ -162,6 +166,10 @@ class GrpcCalls implements GrpcCaller {
 
   #done({ request, timing }: Sent, output: Buffer): void {
     this.#desk.settle(request.effectKey, { kind: 'done', output, timing })
+  }
+
+  #takenBack({ service, request, leftMs }: Sent): boolean {
+    return service.lane.ended(request, { ending: 'unsent', leftMs })
   }
 
   /** A failure that the lane must hear of; it may take the call back. */
@@ -196,31 +204,44 @@ class GrpcCalls implements GrpcCaller {
     return prepared
   }
 
-  #serviceOf(desc: DescService): Service {
+  #serviceOf(desc: DescService, pipeline?: Pipeline): Service {
     const known = this.#services.get(desc.typeName)
     if (known) return known
-    const targets = this.#options.services.get(desc.typeName)
-    if (targets === undefined || targets.length === 0)
+    const targets = [this.#options.services.get(desc.typeName) ?? []].flat()
+    if (targets.length === 0)
       throw new Error(`${desc.typeName} has no address: add it to WELLSPRING_SERVICES`)
-    const { logger } = this.#options
-    const start = (service: Service, request: CallRequest): boolean => this.#start(service, request)
-    const service = openService({ desc, targets, limits: this.#limits, logger, start })
+    const { logger, lookup, recheckMs } = this.#options
+    const service = openService({
+      ours: { service: desc, uses: pipeline && usesOf(pipeline, desc.typeName) },
+      targets,
+      limits: this.#limits,
+      logger,
+      start: (to, request) => this.#start(to, request),
+      lookup,
+      ...(recheckMs && { recheckMs }),
+    })
     this.#services.set(desc.typeName, service)
     return service
   }
 
-  async check({ steps }: Pipeline): Promise<void> {
+  async check(pipeline: Pipeline): Promise<void> {
     const problems: string[] = []
-    const services = [...new Set(steps.map((step) => step.method.parent))].flatMap((desc) => {
-      if (this.#options.services.has(desc.typeName)) return [this.#serviceOf(desc)]
-      problems.push(`${desc.typeName} has no address: add it to WELLSPRING_SERVICES`)
-      return []
-    })
-    const replicas = services.flatMap((service) => service.replicas)
-    await Promise.all(replicas.map((replica) => replica.firstCheck))
-    for (const { state, problem } of replicas) if (state === 'DIFFERS') problems.push(problem)
-    if (problems.length > 0)
-      throw new Error(`cannot start:\n- ${problems.map(oneLine).join('\n- ')}`)
+    const services = [...new Set(pipeline.steps.map((step) => step.method.parent))].flatMap(
+      (desc) => {
+        if (this.#options.services.has(desc.typeName)) return [this.#serviceOf(desc, pipeline)]
+        problems.push(`${desc.typeName} has no address: add it to WELLSPRING_SERVICES`)
+        return []
+      },
+    )
+    if (problems.length > 0) throw new Error(`cannot start:\n- ${problems.join('\n- ')}`)
+    await Promise.all(services.map((service) => service.firstCheck))
+    for (const service of services) {
+      const problem = service.problem()
+      if (problem === undefined) continue
+      const { typeName } = service.desc
+      const what = `${typeName} has no replica that can be called, its calls wait:\n- ${problem}`
+      this.#options.logger('error', what, { service: typeName })
+    }
   }
 
   status(): MessageInitShape<typeof ServiceStatusSchema>[] {
@@ -261,6 +282,11 @@ function encode({ step, request }: CallRequest): Buffer | Failed {
     }
     return { failure: failureOf({ ...failure, message }) }
   }
+}
+
+/** It was still in its channel when that was given up with its connection. Words of grpc-js. */
+function isUnsent({ code, details }: ServiceError): boolean {
+  return Number(code) === Code.UNAVAILABLE && details === 'Channel closed before call started'
 }
 
 function callError({ code, details, metadata }: ServiceError): Parameters<typeof classify>[0] {

@@ -15,7 +15,8 @@ export const laneLimits = {
 } as const
 export type LaneLimits = Readonly<Record<keyof typeof laneLimits, number>>
 
-export type Ending = 'answered' | 'overloaded' | 'permanent' | 'other'
+/** unsent: it never left this process. */
+export type Ending = 'answered' | 'overloaded' | 'permanent' | 'unsent' | 'other'
 
 export type Ended = {
   readonly ending: Ending
@@ -139,12 +140,13 @@ class QueuedLane implements Lane {
     this.#limit = Math.min(this.#limitMax, Math.max(1, this.#limit / 2))
   }
 
-  /** Whether a PERMANENT failure is taken back because the step, not the data, is at fault. */
+  /** Whether a call is taken back: it never left, or was PERMANENT because the step, not the data, is at fault. */
   #judge(request: CallRequest, ending: Ending): boolean {
     if (ending === 'answered') {
       this.#permanents.clear()
       if (this.#isPaused) this.#pause(false)
     }
+    if (ending === 'unsent') return true
     if (ending !== 'permanent') return false
     if (this.#isPaused) return true
     this.#permanents.add(request.entity)

@@ -1,25 +1,38 @@
-// One address of a service: its channel, and whether what answers there means the same contract as we do.
+// One replica of a service: its connection, and whether what answers there can be called.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { DescService } from '@bufbuild/protobuf'
 import { create } from '@bufbuild/protobuf'
 import type { ServiceError } from '@grpc/grpc-js'
-import { Client, connectivityState, credentials, Metadata } from '@grpc/grpc-js'
+import { Client, connectivityState, credentials, Metadata, status } from '@grpc/grpc-js'
 import { DescribeRequestSchema } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import type { DescribeResponse } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { StepIntrospectionService } from '#proto/wellspring/step/v1/introspection_pb.ts'
-import { contractDigest } from '../../proto/digest.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
 import type { Logger } from '../logger.ts'
+import type { Ours } from './fit.ts'
+import { misfit, word } from './fit.ts'
 
-export type ReplicaState = 'UNREACHABLE' | 'DIFFERS' | 'CHECKED'
+/** EXCLUDED: it answers, but cannot be called. */
+export type ReplicaState = 'UNREACHABLE' | 'EXCLUDED' | 'CHECKED'
+
+/** One connection, and the process at its other end. */
+export type Connection = {
+  readonly client: Client
+  /**
+   * How it was lost: 'ended' if the process at its other end is known to be gone. Settles soon after it is lost.
+   */
+  readonly fate: Promise<'ended' | 'unknown'>
+}
 
 export type Replica = {
   readonly address: string
-  readonly client: Client
+  /** What calls go over while it is CHECKED: each connection was looked at before. */
+  readonly connection: Connection
   inFlight: number
   readonly state: ReplicaState
-  /** Why it is not CHECKED. */
+  /** Why it is not CHECKED, and what to do. */
   readonly problem: string
+  /** Of the wrapper, as it tells it. */
+  readonly version: string
   /** Settles when the first look at the contract has ended, at most firstCheckMs after opening. */
   readonly firstCheck: Promise<void>
   close(): void
@@ -27,18 +40,23 @@ export type Replica = {
 
 export type ReplicaOptions = {
   readonly address: string
-  readonly service: DescService
+  readonly ours: Ours
   readonly logger: Logger
   /** Called when calls may go there, and when they may not any more. */
   readonly onChange: () => void
+  readonly recheckMs?: Partial<typeof recheckMs>
 }
 
 /** How long the first look may take; then the start goes on without this replica. */
 const firstCheckMs = 2_000
-/** Time of one later look, and between two looks at a replica whose contract differs. */
+/** Time of one later look. */
 const checkEveryMs = 10_000
+/** Time of the look that follows the loss of a connection. */
+const lookAfterLossMs = 1_000
 /** A look waits for the connection; this is only to not spin when it fails at once. */
 const retryEveryMs = 100
+/** Between two looks at a replica that is excluded: first, and doubled up to. */
+const recheckMs: { readonly first: number; readonly max: number } = { first: 1_000, max: 60_000 }
 
 const channelOptions = {
   'grpc.enable_channelz': 0,
@@ -48,8 +66,7 @@ const channelOptions = {
   'grpc.max_reconnect_backoff_ms': 2_000,
   // Never: a quiet hour is no lost connection.
   'grpc.client_idle_timeout_ms': 2_147_483_647,
-  // For dns targets; a plain address has one backend.
-  'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
+  'grpc.use_local_subchannel_pool': 1,
 } as const
 
 const { path, requestSerialize, responseDeserialize } = grpcMethod(
@@ -60,80 +77,135 @@ export function openReplica(options: ReplicaOptions): Replica {
   return new Watched(options)
 }
 
+/** What a look found. */
+type Look =
+  | { readonly kind: 'answer'; readonly answer: DescribeResponse }
+  | { readonly kind: 'error'; readonly error: ServiceError }
+
 /**
- * Looks at the contract until it fits; no call may go before that. When the connection is lost it starts anew:
- * what comes back may be another version.
+ * Looks at the contract until it fits; no call may go before that. A connection that is lost is given up with its
+ * channel, so that no call goes on to what comes back before that was looked at: it may be another version.
  */
 class Watched implements Replica {
   readonly address: string
-  readonly client: Client
+  connection: Connection
   inFlight = 0
   state: ReplicaState = 'UNREACHABLE'
   problem = ''
+  version = ''
   readonly firstCheck: Promise<void>
   readonly #options: ReplicaOptions
-  readonly #digest: string
   readonly #ending = new AbortController()
+  #instance = ''
+  #isTold = false
+  #settleFate: (fate: 'ended' | 'unknown') => void
 
   constructor(options: ReplicaOptions) {
     this.#options = options
-    this.#digest = contractDigest(options.service)
     this.address = options.address
-    this.client = new Client(options.address, credentials.createInsecure(), channelOptions)
-    this.firstCheck = this.#look(firstCheckMs)
+    const opened = open(options.address)
+    this.connection = opened.connection
+    this.#settleFate = opened.settle
+    this.firstCheck = this.#look(firstCheckMs, true).then(() => {})
     void this.firstCheck.then(() => this.#watch())
   }
 
   close(): void {
     this.#ending.abort()
-    this.client.close()
+    this.#settleFate('unknown')
+    this.connection.client.close()
   }
 
   async #watch(): Promise<void> {
     const { signal } = this.#ending
     while (!signal.aborted) {
-      await this.#untilChecked()
+      const { lost } = await this.#untilChecked()
       if (signal.aborted) return
       this.#options.onChange()
-      await connectionLost(this.client)
+      await lost
       if (signal.aborted) return
       this.#is('UNREACHABLE', 'lost its connection')
       this.#options.onChange()
+      await this.#reopen()
     }
   }
 
-  async #untilChecked(): Promise<void> {
+  /** `lost`: settles with the loss of the connection that was looked at. */
+  async #untilChecked(): Promise<{ readonly lost: Promise<void> }> {
     const { signal } = this.#ending
+    const { first, max } = { ...recheckMs, ...this.#options.recheckMs }
+    let pauseMs = first
+    let lost = connectionLost(this.connection.client)
     while (this.state !== 'CHECKED' && !signal.aborted) {
+      if (this.state === 'EXCLUDED') {
+        const isOther = await Promise.race([lost.then(() => true), pause(pauseMs, signal)])
+        pauseMs = isOther ? first : Math.min(pauseMs * 2, max)
+      }
       // A look at an unreachable replica waits by itself, for the connection.
-      await pause(this.state === 'DIFFERS' ? checkEveryMs : retryEveryMs, signal)
-      if (!signal.aborted) await this.#look(checkEveryMs)
+      await pause(retryEveryMs, signal)
+      if (!signal.aborted) await this.#look(checkEveryMs, true)
+      lost = connectionLost(this.connection.client)
     }
+    return { lost }
   }
 
-  async #look(timeoutMs: number): Promise<void> {
-    try {
-      const answer = await describe(this.client, timeoutMs)
-      const difference = differenceOf(answer, this.#options.service, this.#digest)
-      this.#is(difference === undefined ? 'CHECKED' : 'DIFFERS', difference ?? '')
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      this.#is('UNREACHABLE', `does not answer: ${reason}`)
-    }
+  /** Another channel; and by the first look over it, what became of the process behind the one before. */
+  async #reopen(): Promise<void> {
+    const [settle, before] = [this.#settleFate, this.#instance]
+    this.connection.client.close()
+    const opened = open(this.address)
+    this.connection = opened.connection
+    this.#settleFate = opened.settle
+    const look = await this.#look(lookAfterLossMs, false)
+    if (look.kind === 'error') settle(isRefused(look.error) ? 'ended' : 'unknown')
+    else settle(before !== '' && look.answer.instance !== before ? 'ended' : 'unknown')
   }
 
-  /** Logs on every change of state. */
+  async #look(timeoutMs: number, waitForReady: boolean): Promise<Look> {
+    const look = await describe(this.connection.client, timeoutMs, waitForReady)
+    if (look.kind === 'answer') {
+      const problem = misfit(look.answer, this.#options.ours)
+      this.#instance = look.answer.instance
+      this.version = word(look.answer.version)
+      this.#is(problem === undefined ? 'CHECKED' : 'EXCLUDED', problem ?? '')
+    } else if (isAway(look.error)) this.#is('UNREACHABLE', `does not answer: ${look.error.message}`)
+    else this.#is('EXCLUDED', silence(look.error))
+    return look
+  }
+
+  /** Logs what is new, and that it is over. */
   #is(state: ReplicaState, what: string): void {
-    const { service, address, logger } = this.#options
+    const { ours, address, logger } = this.#options
+    const problem = what === '' ? '' : `${ours.service.typeName} at ${address} ${what}`
     const isNew = this.state !== state || this.problem === ''
+    const isOther = state === 'EXCLUDED' && this.problem !== problem
     this.state = state
-    this.problem = what === '' ? '' : `${service.typeName} at ${address} ${what}`
-    if (what === '' || !isNew || this.#ending.signal.aborted) return
-    logger(state === 'DIFFERS' ? 'error' : 'warn', this.problem, { address })
+    this.problem = problem
+    if (this.#ending.signal.aborted) return
+    if (problem === '') {
+      if (this.#isTold)
+        logger('info', `${ours.service.typeName} at ${address} is called again`, { address })
+      this.#isTold = false
+    } else if (isNew || isOther) {
+      this.#isTold = true
+      const excluded = `${problem}. It is not called; its other replicas are`
+      logger(state === 'EXCLUDED' ? 'error' : 'warn', state === 'EXCLUDED' ? excluded : problem, {
+        address,
+      })
+    }
   }
 }
 
-/** Settles when the channel has no connection. */
+function open(address: string): {
+  readonly connection: Connection
+  readonly settle: (fate: 'ended' | 'unknown') => void
+} {
+  const client = new Client(address, credentials.createInsecure(), channelOptions)
+  const { promise: fate, resolve: settle } = Promise.withResolvers<'ended' | 'unknown'>()
+  return { connection: { client, fate }, settle }
+}
+
+/** Settles when the channel has no connection; at once if it has none now. */
 function connectionLost(client: Client): Promise<void> {
   const channel = client.getChannel()
   const { READY } = connectivityState
@@ -146,48 +218,51 @@ function connectionLost(client: Client): Promise<void> {
   })
 }
 
-async function pause(delayMs: number, signal: AbortSignal): Promise<void> {
+async function pause(delayMs: number, signal: AbortSignal): Promise<false> {
   try {
     await sleep(delayMs, undefined, { signal, ref: false })
   } catch {
     // Closed: the loop sees it.
   }
+  return false
 }
 
-function describe(client: Client, timeoutMs: number): Promise<DescribeResponse> {
-  return new Promise((resolve, reject) => {
-    const metadata = new Metadata({ waitForReady: true })
+function describe(client: Client, timeoutMs: number, waitForReady: boolean): Promise<Look> {
+  return new Promise((resolve) => {
+    const metadata = new Metadata({ waitForReady })
     const deadline = Date.now() + timeoutMs
-    const done = (error: ServiceError | null, response?: DescribeResponse): void => {
-      if (response) resolve(response)
-      else reject(error ?? new Error('no answer'))
+    const done = (error: ServiceError | null, answer?: DescribeResponse): void => {
+      if (error) resolve({ kind: 'error', error })
+      else if (answer) resolve({ kind: 'answer', answer })
     }
     const request = create(DescribeRequestSchema)
+    const options = { deadline }
     client.makeUnaryRequest(
       path,
       requestSerialize,
       responseDeserialize,
       request,
       metadata,
-      { deadline },
+      options,
       done,
     )
   })
 }
 
-function differenceOf(
-  { version, contracts }: DescribeResponse,
-  service: DescService,
-  digest: string,
-): string | undefined {
-  const served = contracts.find((contract) => contract.service === service.typeName)
-  if (!served) {
-    const names = contracts.map((contract) => contract.service).join(', ') || 'nothing'
-    return `does not serve that contract, it serves ${names}: correct the address`
-  }
-  if (served.contractDigest === digest) return undefined
-  return (
-    `serves another contract: its digest is ${served.contractDigest} (version ${version}), ` +
-    `this coordinator's is ${digest}. Build both from the same proto files, then start the older one again`
-  )
+function isAway({ code }: ServiceError): boolean {
+  return [status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED].includes(code)
+}
+
+/** Where a process was, nobody listens any more. */
+function isRefused({ code, details }: ServiceError): boolean {
+  return code === status.UNAVAILABLE && details.includes('ECONNREFUSED')
+}
+
+function silence({ code, details }: ServiceError): string {
+  if (code === status.UNIMPLEMENTED)
+    return (
+      'does not say what it serves: implement Describe of wellspring.step.v1.StepIntrospectionService, which tells the ' +
+      "contract's digest and descriptors (proto/README.md), or use services/kit"
+    )
+  return `does not say what it serves: Describe failed with ${status[code]} (${word(details)})`
 }

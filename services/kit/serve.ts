@@ -1,4 +1,5 @@
 // Serves a step: everything a wrapper gets for free, put together.
+import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DescEnum, DescMethod, DescMethodUnary, DescService } from '@bufbuild/protobuf'
 import { create } from '@bufbuild/protobuf'
@@ -20,6 +21,7 @@ import {
   DescribeResponseSchema,
   StepIntrospectionService,
 } from '#proto/wellspring/step/v1/introspection_pb.ts'
+import { fileDescriptorSet } from '../../proto/descriptor-set.ts'
 import { contractDigest } from '../../proto/digest.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
 import { openRoots } from './artifacts.ts'
@@ -169,9 +171,18 @@ function addIntrospection(
   served: { readonly version: string; readonly service: DescService },
 ): void {
   const { describe, cancel } = StepIntrospectionService.method
-  const { typeName } = served.service
-  const contracts = [{ service: typeName, contractDigest: contractDigest(served.service) }]
-  const description = create(DescribeResponseSchema, { version: served.version, contracts })
+  const { service, version } = served
+  const description = create(DescribeResponseSchema, {
+    version,
+    contracts: [
+      {
+        service: service.typeName,
+        contractDigest: contractDigest(service),
+        fileDescriptorSet: fileDescriptorSet(service),
+      },
+    ],
+    instance: randomUUID(),
+  })
   server.addService(
     { describe: grpcMethod(describe), cancel: grpcMethod(cancel) },
     {

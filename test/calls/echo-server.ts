@@ -1,7 +1,7 @@
 // An echo service on a real gRPC server, told what to do in its requests: `previous` (or the first member's name)
 // is answer, late:<ms>, hang, fail:<REASON>[:<retry ms>], code:<CODE>, bad, or twice. Run as a program it prints its
 // port.
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DescMessage, DescMethodUnary, DescService, Message } from '@bufbuild/protobuf'
 import { create, toBinary } from '@bufbuild/protobuf'
@@ -13,9 +13,11 @@ import type {
 import { Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js'
 import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
+import type { DescribeResponse } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { DescribeResponseSchema } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { StepIntrospectionService } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { EchoErrorSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
+import { fileDescriptorSet } from '../../proto/descriptor-set.ts'
 import { contractDigest } from '../../proto/digest.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
 import { errorTable, failureOf, statusOf } from '../../services/kit/errors.ts'
@@ -34,7 +36,14 @@ export type EchoServer = {
 export type EchoServerOptions = {
   readonly port?: number
   readonly service?: DescService
+  /** What Describe states: left out, the service's own; descriptors 'none': as wrappers did once. */
   readonly digest?: string
+  readonly descriptors?: Uint8Array | 'none'
+  readonly version?: string
+  readonly host?: string
+  readonly onDescribe?: () => void
+  /** Nothing of ours beside the step: no Describe. */
+  readonly isPlain?: boolean
   /** Refuses as BUSY above so many at once. */
   readonly slots?: number
 }
@@ -43,7 +52,7 @@ type Asked = Message & { context?: CallContext; previous?: string; members?: { n
 const table = errorTable(EchoErrorSchema)
 
 export async function openEchoServer(options: EchoServerOptions = {}): Promise<EchoServer> {
-  const { service = EchoService, digest = contractDigest(service), slots = Infinity } = options
+  const { service = EchoService, slots = Infinity } = options
   const executions = new Map<string, number>()
   const traceparents: string[] = []
   let running = 0
@@ -84,18 +93,22 @@ export async function openEchoServer(options: EchoServerOptions = {}): Promise<E
     handlers[method.name] = handler
   }
   server.addService(definition, handlers)
-  server.addService(
-    { Describe: grpcMethod(StepIntrospectionService.method.describe) },
-    {
-      Describe: (_call: unknown, callback: (error: null, response: Message) => void) => {
-        const contracts = [{ service: service.typeName, contractDigest: digest }]
-        callback(null, create(DescribeResponseSchema, { version: 'test', contracts }))
+  if (options.isPlain !== true) {
+    const description = descriptionOf(service, options)
+    server.addService(
+      { Describe: grpcMethod(StepIntrospectionService.method.describe) },
+      {
+        Describe: (_call: unknown, callback: (error: null, response: Message) => void) => {
+          options.onDescribe?.()
+          callback(null, description)
+        },
       },
-    },
-  )
-  const port = await listen(server, options.port ?? 0)
+    )
+  }
+  const { host = '127.0.0.1' } = options
+  const port = await listen(server, host, options.port ?? 0)
   return {
-    address: `127.0.0.1:${port}`,
+    address: `${host}:${port}`,
     executions,
     most: () => most,
     traceparents,
@@ -106,10 +119,22 @@ export async function openEchoServer(options: EchoServerOptions = {}): Promise<E
   }
 }
 
-function listen(server: Server, port: number): Promise<number> {
+function descriptionOf(service: DescService, options: EchoServerOptions): DescribeResponse {
+  const { digest = contractDigest(service), descriptors = fileDescriptorSet(service) } = options
+  const contract = { service: service.typeName, contractDigest: digest }
+  return create(DescribeResponseSchema, {
+    version: options.version ?? 'test',
+    instance: randomUUID(),
+    contracts: [
+      descriptors === 'none' ? contract : { ...contract, fileDescriptorSet: descriptors },
+    ],
+  })
+}
+
+function listen(server: Server, host: string, port: number): Promise<number> {
   const local = ServerCredentials.createInsecure()
   return new Promise((resolve, reject) =>
-    server.bindAsync(`127.0.0.1:${port}`, local, (error, bound) =>
+    server.bindAsync(`${host}:${port}`, local, (error, bound) =>
       error ? reject(error) : resolve(bound),
     ),
   )

@@ -6,11 +6,9 @@ import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import type { CallLimits, GrpcCaller } from '../../coordinator/calls/grpc.ts'
 import { openGrpcCaller } from '../../coordinator/calls/grpc.ts'
 import type { Outcome } from '../../coordinator/calls/port.ts'
-import { contractDigest } from '../../proto/digest.ts'
 import type { EchoServer, EchoServerOptions } from './echo-server.ts'
 import { openEchoServer } from './echo-server.ts'
 import { portSuite } from './port.suite.ts'
@@ -160,24 +158,6 @@ test('many PERMANENT in a row pause the service; a probe that is answered ends t
   )
 })
 
-test('check() names the service and both digests when contracts differ', async (t) => {
-  const { caller } = await opened(t, {}, { digest: 'f'.repeat(64) })
-  await assert.rejects(caller.check(echoPipeline), {
-    message: new RegExp(
-      `wellspring\\.steps\\.echo\\.v1\\.EchoService at 127\\S+ serves another contract: its digest is f{64}` +
-        ` .*this coordinator's is ${contractDigest(EchoService)}\\. Build both`,
-    ),
-  })
-  assert.equal(caller.status()[0]?.state, 'DIFFERS')
-})
-
-test('check() names a service that is something else', async (t) => {
-  const { caller } = await opened(t, {}, { service: ImageQualityService })
-  await assert.rejects(caller.check(echoPipeline), {
-    message: /does not serve that contract, it serves wellspring\.steps\.imagequality\.v1/,
-  })
-})
-
 test('check() names a service without address', async () => {
   const caller = openGrpcCaller({
     services: new Map(),
@@ -225,15 +205,6 @@ test('calls to a service that went down wait until it is back, no attempt is spe
   assert.equal(caller.status()[0]?.state, 'CHECKED')
 })
 
-test('a service that comes back with another contract is not called', async (t) => {
-  const { caller, port } = await fallen(t)
-  const server = await openEchoServer({ port, digest: 'f'.repeat(64) })
-  t.after(() => server.close())
-  caller.call(echoRequest({ key: 2 }), () => assert.fail('told'))
-  await untilState(caller, 'DIFFERS')
-  assert.equal(server.executions.size, 0)
-})
-
 test('two replicas share the calls', async (t) => {
   const servers = [await openEchoServer(), await openEchoServer()]
   const { caller } = callerTo(servers.map(({ address }) => address))
@@ -253,7 +224,7 @@ test('two replicas share the calls', async (t) => {
   assert.equal(caller.status()[0]?.limit, 512)
 })
 
-test('a dns target is one service with one limit that grows', async (t) => {
+test('a name with one address is one replica', async (t) => {
   const server = await openEchoServer()
   const { caller } = callerTo(`dns:///${server.address}`)
   t.after(async () => {
