@@ -134,6 +134,9 @@ function addLooks(parent: Command): void {
     .option('--reason <text>', 'why the loss is accepted, for the record', '')
     .option('--author <name>', 'who accepts it (default: you)')
     .action(async (flags: TasksFlags) => (await import('./tasks.ts')).tasks(flags))
+  withAddress(
+    verb(parent, 'services', 'the step services, replica by replica, and why one is not called'),
+  ).action(async (flags: Flags) => (await import('./services.ts')).services(flags))
   withAddress(verb(parent, 'plate', 'one plate: heat map, verdict, holes by name'))
     .argument('<plate>', 'entity key, or any part of it that is unambiguous')
     .option('--time-point <t>', 'time point to draw (default: the first)', whole)

@@ -19,6 +19,7 @@ import { heatMap, timePointOf } from './heatmap.ts'
 import { jsonOf } from './json.ts'
 import type { Format, Look } from './output.ts'
 import { lookOf, say, showList, showOne, table } from './output.ts'
+import { serviceLines } from './services.ts'
 import { plateWord, verdictWord } from './states.ts'
 import { manyLost, troubleLines } from './tasks.ts'
 import { explain, explainText, quoted } from './why.ts'
@@ -45,6 +46,9 @@ export async function plates(flags: Flags): Promise<void> {
     say(...stopped.map((status) => `${status.entity}  ${stoppedText(status)}`))
   if (found.length === 0 && flags.output === 'text')
     say('no plates yet: npx wellspring ingest DIR --experiment NAME')
+  const { services } = await ask(flags, (control) => control.getCoordinator({}))
+  const trouble = serviceLines(services)
+  if (trouble.length > 0) say(...trouble)
   for (const status of down)
     say(
       ...troubleLines(status),

@@ -25,6 +25,7 @@ import { CANDIDATES_MAX, bestOf, find, findPlates, nearest, plateKeys } from './
 import type { Model, TaskLook } from './model.ts'
 import type { Peers } from './peers.ts'
 import { sliced } from './slices.ts'
+import { withWaiting } from './waiting.ts'
 import { briefStatus, downSentence, isDown, listTasks } from './tasks.ts'
 
 const pageSizes = { usual: 100, max: 1_000 } as const
@@ -110,7 +111,10 @@ export function controlAnswers(model: Model, peers: Peers): ServiceImpl<typeof C
 
   async function explainKey(key: string, context: HandlerContext) {
     const place = peers.placeOf(key, context)
-    if (place.kind === 'here') return explain(place.task, key, model.nowMs())
+    if (place.kind === 'here') {
+      const known = explain(place.task, key, model.nowMs())
+      return known && withWaiting(known, model.pipeline, model.services())
+    }
     if (place.kind === 'down') return explainDown(place.look, key)
     return peers
       .ask(place.peer, context, (client, options) => client.explain({ about: key }, options))

@@ -164,17 +164,23 @@ for (const [what, options, problem] of excluded)
     assert.equal(server.executions.size, 0)
   })
 
-test('an odd replica that is replaced by a right one on its port is taken in, and its calls with it', async (t) => {
-  const other = await openEchoServer({ service: odd })
-  const { caller, logged } = callerTo(t, [other.address])
-  await caller.check(echoPipeline)
-  const outcome = outcomeOf(caller, echoRequest({ key: 1 }))
-  await other.close()
-  const right = await served(t, { port: portOf(other) })
-  assert.equal((await outcome).kind, 'done')
-  assert.equal(right.executions.size, 1)
-  assert.match(logged.at(-1)?.message ?? '', /EchoService at 127\S+ is called again/)
-})
+const soon = { timeout: 15_000 } as const
+
+test(
+  'an odd replica that is replaced by a right one on its port is taken in, and its calls with it',
+  soon,
+  async (t) => {
+    const other = await openEchoServer({ service: odd })
+    const { caller, logged } = callerTo(t, [other.address])
+    await caller.check(echoPipeline)
+    const outcome = outcomeOf(caller, echoRequest({ key: 1 }))
+    await other.close()
+    const right = await served(t, { port: portOf(other) })
+    assert.equal((await outcome).kind, 'done')
+    assert.equal(right.executions.size, 1)
+    assert.match(logged.at(-1)?.message ?? '', /EchoService at 127\S+ is called again/)
+  },
+)
 
 test('a replica that comes back odd gets no call, not even one that was on its way', async (t) => {
   const first = await openEchoServer()

@@ -10,6 +10,7 @@ import { wellspring } from './process.ts'
 
 const task = exampleTask()
 exampleTask('E1/P2/a1', {}, task)
+let services = [create(ServiceStatusSchema, { service: 'echo' })]
 const server = await serveControl({
   listen: '127.0.0.1:0',
   model: {
@@ -21,7 +22,7 @@ const server = await serveControl({
     pipeline,
     tasks: 1,
     owned: () => new Map([[0, task]]),
-    services: () => [create(ServiceStatusSchema, { service: 'echo' })],
+    services: () => services,
     nowMs: () => noon + 18_000,
   },
   owners: () => new Map(),
@@ -53,6 +54,57 @@ test('plates: a table, and the same as JSON', async () => {
   assert.equal(json.nextPageToken, '')
   const lines = (await wellspring(['plates', '-o', 'jsonl'], env)).stdout.trimEnd().split('\n')
   assert.equal(lines.length, 2)
+})
+
+const right = create(ServiceStatusSchema, {
+  service: 'lab.v1.CountService',
+  address: '127.0.0.1:1',
+  state: 'CHECKED',
+  inFlight: 2,
+  queued: 5,
+  limit: 8,
+  version: '1.2',
+})
+const odd = create(ServiceStatusSchema, {
+  service: 'lab.v1.CountService',
+  address: '127.0.0.1:2',
+  state: 'EXCLUDED',
+  queued: 5,
+  limit: 8,
+  problem:
+    'lab.v1.CountService at 127.0.0.1:2 serves a contract that does not fit: digest \u001b[2J',
+})
+
+test('services: replica by replica, and why one is not called; plates say so too', async (t) => {
+  const before = services
+  t.after(() => (services = before))
+  services = [right, odd]
+  const ran = await wellspring(['services'], env)
+  assert.equal(ran.code, 0, ran.stderr)
+  const [head, first, second, note, ...rest] = ran.stdout.trimEnd().split('\n')
+  assert.match(head ?? '', /^SERVICE +REPLICA +STATE +IN FLIGHT +QUEUED +LIMIT +VERSION$/)
+  assert.match(first ?? '', /^lab\.v1\.CountService +127\.0\.0\.1:1 +CHECKED +2 +5 +8 +1\.2$/)
+  assert.match(second ?? '', /^lab\.v1\.CountService +127\.0\.0\.1:2 +EXCLUDED +0 +5 +8 +-$/)
+  assert.match(note ?? '', /^not called: lab\.v1\.CountService at 127\S+ serves .*\\u001b\[2J$/)
+  assert.deepEqual(rest, [])
+  const plates = await wellspring(['plates'], env)
+  assert.match(plates.stderr, /^not called: lab\.v1\.CountService at .*\\u001b\[2J$/m)
+  const json = JSON.parse((await wellspring(['services', '-o', 'json'], env)).stdout) as {
+    items: { state: string; problem?: string }[]
+  }
+  assert.deepEqual(
+    json.items.map(({ state, problem }) => [state, problem !== undefined]),
+    [
+      ['CHECKED', false],
+      ['EXCLUDED', true],
+    ],
+  )
+  services = [odd]
+  const stuck = await wellspring(['plates'], env)
+  assert.match(
+    stuck.stderr,
+    /^lab\.v1\.CountService has no replica that can be called: 5 calls wait$/m,
+  )
 })
 
 test('plate: counts, a heat map without colour, the next command', async () => {

@@ -42,6 +42,7 @@ test('help goes to stdout with exit 0 and tells the exit codes', async () => {
   for (const verb of [
     'ingest',
     'plates',
+    'services',
     'plate',
     'well',
     'why',

@@ -8,6 +8,7 @@ const canonical = (find: string, replace: string): Edit => ({
   replace,
 })
 
+const replicas = (only: string): Catcher => ({ file: 'test/calls/replicas.test.ts', only })
 const classify = (find: string, replace: string): Edit => ({
   file: 'coordinator/calls/classify.ts',
   find,
@@ -44,5 +45,54 @@ export const contractMutants: readonly Mutant[] = [
       ),
     ],
     tests: [{ file: 'test/calls/classify.test.ts', only: 'claims RETRYABLE is UNDECLARED' }],
+  },
+  {
+    name: 'call a replica by the digest that it claims',
+    edits: [
+      {
+        file: 'coordinator/calls/fit.ts',
+        find: '  if (bytes.length === 0) {\n',
+        replace: '  if (bytes.length === 0 || stated === digest) {\n',
+      },
+    ],
+    tests: [replicas('digest that is claimed')],
+  },
+  {
+    name: 'call a replica whose fields have other numbers',
+    edits: [
+      {
+        file: 'coordinator/calls/compatible.ts',
+        find: '      if (there !== undefined && there !== number)\n',
+        replace: '      if (there !== undefined && there !== number && false)\n',
+      },
+    ],
+    tests: [replicas('an odd replica beside a right one')],
+  },
+  {
+    name: 'go on over a connection that came back without a look',
+    edits: [
+      {
+        file: 'coordinator/calls/replica.ts',
+        find: '    const opened = open(this.address)\n    this.connection = opened.connection\n    this.#settleFate = opened.settle\n    const look',
+        replace: '    this.connection = { ...this.connection }\n    const look',
+      },
+      {
+        file: 'coordinator/calls/replica.ts',
+        find: '    this.connection.client.close()\n    this.connection =',
+        replace: '    this.connection =',
+      },
+    ],
+    tests: [replicas('comes back odd')],
+  },
+  {
+    name: 'never look again at a replica that was left out',
+    edits: [
+      {
+        file: 'coordinator/calls/replica.ts',
+        find: "      if (this.state === 'EXCLUDED') {\n",
+        replace: "      if (this.state === 'EXCLUDED') {\n        await new Promise(() => {})\n",
+      },
+    ],
+    tests: [replicas('taken in')],
   },
 ]
