@@ -4,6 +4,7 @@ import type { Logger } from '../logger.ts'
 import { kafkaLogCreator } from './kafkajs-log.ts'
 import { kafkajs } from './patches.ts'
 import { asLogError, LogError } from './port.ts'
+import { openSocket } from './responses.ts'
 
 const limits = {
   connectMs: 3_000,
@@ -37,6 +38,7 @@ export function createKafka(options: ConnectionOptions): Kafka {
       maxRetryTime: limits.retryMaxMs,
       retries: limits.retriesMax,
     },
+    socketFactory: ({ host, port, onConnect }) => openSocket(host, port, onConnect),
     logLevel: options.logger === undefined ? kafkajs.logLevel.NOTHING : kafkajs.logLevel.WARN,
     ...(options.logger === undefined ? {} : { logCreator: kafkaLogCreator(options.logger) }),
   })

@@ -9,12 +9,13 @@ import type { Broker, Cluster } from './internals.ts'
 import { LogError } from './port.ts'
 import type { InputTopic, LogRecord, Offsets, OutputTopic, Unreadable } from './port.ts'
 import { timeOf } from './record-decoder.ts'
+import { giveBack } from './responses.ts'
 import type { Patience } from './retried.ts'
 import { retried } from './retried.ts'
 
 const limits = {
-  partitionBytesMax: 1024 * 1024,
-  fetchBytesMax: 4 * 1024 * 1024,
+  partitionBytesMax: 2 * 1024 * 1024,
+  fetchBytesMax: 8 * 1024 * 1024,
   /** Records that a fetch hands on; the rest is fetched again. */
   recordsMax: 50_000,
   waitMs: 100,
@@ -53,17 +54,24 @@ export interface Reader {
   close(): Promise<void>
 }
 
+export type Place = {
+  readonly topic: TopicName
+  readonly partition: number
+  readonly from: number
+  /** A record's bytes are written over by later ones as soon as `onRecord` has returned: see `lending`. */
+  readonly isLent?: boolean
+}
+
 /**
  * Reads a partition to the high watermark seen at the start, or until `onRecord` says so; returns the next offset.
  * Where a record cannot be read it rejects with LogError fatal, unless that is passed.
  */
 export async function readPartition(
   reader: Reader,
-  place: { readonly topic: TopicName; readonly partition: number; readonly from: number },
+  { topic, partition, from, isLent = false }: Place,
   onRecord: (record: LogRecord) => boolean,
   onUnreadable: (unreadable: Unreadable) => void = refuse,
 ): Promise<number> {
-  const { topic, partition, from } = place
   const { low, high } = at(await reader.offsets(topic, [partition]), partition)
   if (from > high) {
     throw new LogError(
@@ -74,12 +82,9 @@ export async function readPartition(
   }
   let next = Math.max(from, low)
   let movedMs = performance.now()
+  let coming = ahead(reader, topic, { partition, next, high })
   while (next < high) {
-    const fetched = (await reader.fetch(topic, new Map([[partition, next]])))[0]
-    for (const one of inOrder(fetched)) {
-      if ('reason' in one) onUnreadable(one)
-      else if (onRecord(one)) return one.offset + 1
-    }
+    const [fetched] = await coming
     if (fetched !== undefined && fetched.next > next) {
       next = fetched.next
       movedMs = performance.now()
@@ -89,8 +94,27 @@ export async function readPartition(
         `A transaction has been open in ${topic}/${partition} at ${next} for a minute`,
       )
     }
+    // Asked for before these are taken in: meanwhile the broker reads.
+    coming = ahead(reader, topic, { partition, next, high })
+    for (const one of inOrder(fetched)) {
+      if ('reason' in one) onUnreadable(one)
+      else if (onRecord(one)) return one.offset + 1
+    }
+    if (isLent && fetched) giveBack(fetched.records)
   }
   return next
+}
+
+/** What is not read to the end leaves one fetch behind that nobody waits for. */
+function ahead(
+  reader: Reader,
+  topic: TopicName,
+  { partition, next, high }: { partition: number; next: number; high: number },
+): Promise<readonly Fetched[]> {
+  if (next >= high) return Promise.resolve([])
+  const fetching = reader.fetch(topic, new Map([[partition, next]]))
+  fetching.catch(() => {})
+  return fetching
 }
 
 function refuse(unreadable: Unreadable): never {

@@ -15,6 +15,7 @@ import type {
   Writer,
   WriterId,
 } from './port.ts'
+import { lending } from './responses.ts'
 import { openSettings } from './topic-settings.ts'
 import { checkTopics } from './topics.ts'
 import { openTransactions } from './transactions.ts'
@@ -85,8 +86,10 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
         places: placesOf(task),
         batches: batchesOf(task),
       }),
-    readState: (task, from, onRecord) =>
-      readPartition(reader, { topic: 'state.v1', partition: task, from }, onRecord),
+    readState(task, from, onRecord) {
+      const place = { topic: 'state.v1', partition: task, from, isLent: true } as const
+      return lending(() => readPartition(reader, place, onRecord))
+    },
     async inputOffsets(task) {
       const offsets = async (topic: InputTopic): Promise<Offsets> =>
         (await reader.offsets(topic, [task])).get(task) ?? { low: 0, high: 0 }

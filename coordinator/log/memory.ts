@@ -1,6 +1,7 @@
 // The memory twin of the log: a broker with transactions, fencing and groups in one process. It resolves nothing by
 // itself; every reply goes through `reply`, so that the simulator decides when, and whether, it arrives.
 import { rangeOf } from './fetched.ts'
+import { lend } from './lent-record.ts'
 import type {
   Input,
   InputSettings,
@@ -237,7 +238,7 @@ export function memoryBroker(
           if (batch.length === 0) continue
           for (const record of batch) {
             at = record.offset + 1
-            if (record.state === 'committed' && onRecord(record)) return at
+            if (record.state === 'committed' && lend(record, onRecord)) return at
           }
         }
         return at

@@ -12,6 +12,8 @@ import type { WriterId } from './port.ts'
 import { batchesIn } from './record-decoder.ts'
 import type { BatchInit, Encoded, RecordInit } from './record-encoder.ts'
 import { DELTA_MAX, encodeBatch, encodeRecord } from './record-encoder.ts'
+import { receive } from './responses.ts'
+import type { Receiver } from './responses.ts'
 import type { Patience } from './retried.ts'
 import { retried } from './retried.ts'
 
@@ -257,6 +259,21 @@ export const patches = {
         if (isTimeout && socket !== null && socket === this.socket) await drop(this, socket, error)
         throw error
       }
+    }
+  },
+
+  /**
+   * It copies each response once more than it must; and what a connection left half done it takes for the beginning of
+   * what the next one says. Authentication, which has its own way of reading, stays as it is.
+   */
+  responses({ load }) {
+    type Receiving = Receiver & { readonly authHandlers: object | null }
+    type Process = (this: Receiving, data: Buffer) => void
+    const { prototype } = load<{ prototype: { processData: Process } }>('network/connection')
+    const { processData } = prototype
+    prototype.processData = function (data) {
+      if (this.authHandlers === null) receive(this, data)
+      else processData.call(this, Buffer.from(data))
     }
   },
 

@@ -174,7 +174,8 @@ export interface Log {
   fence(task: number): Promise<Writer>
   /**
    * Reads state.v1 of the task, read_committed, from an offset, in order, until `onRecord` returns true or
-   * the high watermark seen at the start is passed. Returns the next offset to read.
+   * the high watermark seen at the start is passed. Returns the next offset to read. Records are lent: what is kept
+   * of key and value beyond `onRecord` must be a copy.
    */
   readState(task: number, from: number, onRecord: (record: LogRecord) => boolean): Promise<number>
   /** First and end offset (high watermark) of every input of a task. */

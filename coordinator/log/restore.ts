@@ -205,7 +205,8 @@ function applyKnown(back: ReadBack, { key, value }: KeyValue, nonce: string | un
     }
     case CHECKPOINT_KEY: {
       if (value === null) return false
-      const checkpoint = fromBinary(CheckpointSchema, value)
+      // A copy: the record is lent, and fields of bytes would be parts of it.
+      const checkpoint = fromBinary(CheckpointSchema, new Uint8Array(value))
       back.last = checkpoint
       back.state.journalVersion = Math.max(1, checkpoint.journalVersion)
       back.state.losses = checkpoint.losses

@@ -1,14 +1,47 @@
 // The suite of the port on the memory twin, with a group that deals tasks as Kafka's does.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { create, toBinary } from '@bufbuild/protobuf'
+import { CheckpointSchema, PlateStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { loadPipeline } from '../../coordinator/core/check.ts'
+import { emptyTask } from '../../coordinator/core/state.ts'
+import { CHECKPOINT_KEY } from '../../coordinator/log/batch.ts'
 import { memoryBroker } from '../../coordinator/log/memory.ts'
 import type { Log } from '../../coordinator/log/port.ts'
+import { apply, nothingRead } from '../../coordinator/log/restore.ts'
+import { pipeline } from '../pipelines/echo-levels.ts'
 import { deletedSuite } from './deleted.suite.ts'
 import type { LogWorld } from './port.suite.ts'
-import { logSuite } from './port.suite.ts'
+import { logSuite, record } from './port.suite.ts'
 
 const DELIVER_EVERY_MS = 2
 
 logSuite('memory', (tasks) => Promise.resolve(memoryWorld(tasks)))
 deletedSuite('memory', (tasks) => Promise.resolve(memoryWorld(tasks)))
+
+test('what is kept of state that was read is a copy: the records are lent', async () => {
+  const world = memoryWorld(1)
+  const log = await world.open('a')
+  const writer = await log.fence(0)
+  const outputsDigest = new Uint8Array([1, 2, 3, 4])
+  const checkpoint = create(CheckpointSchema, { flushSeq: 1, outputsDigest })
+  await writer.commit([
+    { ...record(0, CHECKPOINT_KEY), value: toBinary(CheckpointSchema, checkpoint) },
+    { ...record(0, 'E/P/a1'), value: toBinary(PlateStateSchema, create(PlateStateSchema)) },
+    { ...record(0, 'E/P/a1/B07/t0'), value: Buffer.alloc(100, 7) },
+  ])
+  const back = nothingRead(emptyTask('app', loadPipeline(pipeline)))
+  const lent: Buffer[] = []
+  await log.readState(0, 0, (one) => {
+    if (one.value) lent.push(one.value)
+    return apply(back, one)
+  })
+  assert.ok(lent.every((bytes) => bytes.every((byte) => byte === 0)))
+  assert.deepEqual(back.last?.outputsDigest, outputsDigest)
+  const [well] = back.state.wells.all()
+  assert.deepEqual(well && Buffer.from(well[1]), Buffer.alloc(100, 7))
+  await Promise.all([writer.close(), world.close()])
+})
 
 function memoryWorld(tasks: number): LogWorld {
   const broker = memoryBroker(tasks)

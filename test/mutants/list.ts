@@ -3,6 +3,7 @@
 import type { patches } from '../../coordinator/log/patches.ts'
 import { contractMutants } from './contracts.ts'
 import { imageMutants } from './images.ts'
+import { responseMutants } from './responses.ts'
 import { supplyMutants } from './supply.ts'
 
 export type Edit = { readonly file: string; readonly find: string; readonly replace: string }
@@ -294,6 +295,7 @@ const protocol: readonly Mutant[] = [
 
 const PATCHES = 'test/log/patches.test.ts'
 const WRITER = 'test/log/writer-patches.test.ts'
+const RESPONSES = 'test/log/responses.test.ts'
 const ENCODER = 'test/log/record-encoder.test.ts'
 
 /** What fails without each patch of kafkajs. */
@@ -312,6 +314,7 @@ const withoutPatch: Readonly<Record<keyof typeof patches, Catcher>> = {
   writerIds: { file: WRITER, only: 'the id of a writer' },
   outOfRange: { file: PATCHES, only: 'out of range' },
   silentConnections: { file: 'test/log/silent-connection.test.ts' },
+  responses: { file: RESPONSES, only: 'left half done' },
 }
 
 const unpatched = Object.entries(withoutPatch).map(([name, test]): Mutant => ({
@@ -332,4 +335,5 @@ export const mutants: readonly Mutant[] = [
   ...supplyMutants,
   ...contractMutants,
   ...imageMutants,
+  ...responseMutants,
 ]
