@@ -96,20 +96,31 @@ function start(cx: Context, place: Place, step: Step): void {
   run.readyMs = cx.now
   run.endedMs = 0
   forgetAttempts(run)
-  ask(cx, { place, step, run, now, attachOnly: false })
+  ask(cx, { place, step, run, now, isTakenOver: false })
 }
 
-type Ask = { place: Place; step: Step; run: StepRun; now: Bound; attachOnly: boolean }
+type Ask = {
+  readonly place: Place
+  readonly step: Step
+  readonly run: StepRun
+  readonly now: Bound
+  /** It was under way when the task was taken over: it is asked for again as it is. */
+  readonly isTakenOver: boolean
+}
 
-function ask(cx: Context, { place, step, run, now, attachOnly }: Ask): void {
+function ask(cx: Context, { place, step, run, now, isTakenOver }: Ask): void {
   const { request } = now
+  const attachOnly = isTakenOver && step.policy.purity === Purity.NOT_IDEMPOTENT
   run.effectKey = now.key
   run.inputDigest = request.digest
   keepInputs(cx.task, { key: place.key, run }, request.inputs)
   beginAttempt(run, cx.now)
   noteLayout(cx, run)
   const { policy } = step
-  const totalLeftMs = run.readyMs + policy.totalTimeoutMs - cx.now
+  // Nobody may have run for longer than the total: an attempt that was begun in time is given its time all the same.
+  const leftMs = isTakenOver
+    ? policy.attemptTimeoutMs
+    : run.readyMs + policy.totalTimeoutMs - cx.now
   cx.effects.push({
     kind: 'call',
     entity: place.key,
@@ -123,7 +134,7 @@ function ask(cx: Context, { place, step, run, now, attachOnly }: Ask): void {
       attempt: run.attempt,
       generation: run.generation,
     }),
-    timeoutMs: Math.max(1_000, Math.min(policy.attemptTimeoutMs, totalLeftMs)),
+    timeoutMs: Math.max(1_000, Math.min(policy.attemptTimeoutMs, leftMs)),
     afterCommit: policy.purity === Purity.NOT_IDEMPOTENT && !attachOnly,
     attachOnly,
   })
@@ -135,19 +146,18 @@ function ask(cx: Context, { place, step, run, now, attachOnly }: Ask): void {
  */
 export function goOn(cx: Context, place: Place, step: Step): boolean {
   const run = runOf(place, step)
-  const takenOver = run.state === RunState.RUNNING
+  const isTakenOver = run.state === RunState.RUNNING
   const now = bound(cx, place, step, run)
   const isSame = now && sameBytes(now.key, run.effectKey)
   // A call that was under way is asked for again as it is: thousands of them are no change of state.
-  if (!takenOver || !isSame) place.touch()
+  if (!isTakenOver || !isSame) place.touch()
   if (!now || !isSame) {
     run.state = RunState.UNSPECIFIED
     return false
   }
   run.state = RunState.RUNNING
-  const attachOnly = takenOver && step.policy.purity === Purity.NOT_IDEMPOTENT
-  if (!takenOver && failureOf(run)?.class !== ErrorClass.OVERLOADED) run.attempt += 1
-  ask(cx, { place, step, run, now, attachOnly })
+  if (!isTakenOver && failureOf(run)?.class !== ErrorClass.OVERLOADED) run.attempt += 1
+  ask(cx, { place, step, run, now, isTakenOver })
   return true
 }
 

@@ -266,6 +266,19 @@ test('a take-over calls again what was under way, under the old key and number',
   assert.equal(told(plate).at(-1), 'echo-plate #1')
 })
 
+test('what was under way when nobody ran for longer than its total time-out is given the time of an attempt', () => {
+  const plate = story(levels)
+  plate.plan()
+  plate.announce(IMAGES)
+  const [first] = plate.calls
+  assert.ok(first)
+  plate.later(HOUR_MS)
+  plate.takeOver()
+  const [again] = plate.calls
+  assert.equal(again?.timeoutMs, first.step.policy.attemptTimeoutMs)
+  assert.ok(first.step.policy.totalTimeoutMs < HOUR_MS)
+})
+
 test('a call that is asked for again by a take-over changes no state, however many there are', () => {
   const plate = story(levels)
   plate.plan()
