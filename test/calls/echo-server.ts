@@ -42,6 +42,7 @@ export type EchoServerOptions = {
   readonly version?: string
   readonly host?: string
   readonly onDescribe?: () => void
+  readonly onCall?: (entity: string) => void
   /** Nothing of ours beside the step: no Describe. */
   readonly isPlain?: boolean
   /** Refuses as BUSY above so many at once. */
@@ -60,6 +61,7 @@ export async function openEchoServer(options: EchoServerOptions = {}): Promise<E
 
   async function answer(method: DescMethodUnary, request: Asked): Promise<Message> {
     const key = request.context?.effectKey ?? ''
+    options.onCall?.(request.context?.entity ?? '')
     if (running >= slots) throw table.fail('BUSY', 'no slot', 20)
     executions.set(key, (executions.get(key) ?? 0) + 1)
     running += 1

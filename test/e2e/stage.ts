@@ -31,6 +31,8 @@ export type Stage = {
   readonly client: Client
   readonly services: string
   coordinator(name: string, env?: Readonly<Record<string, string>>): Promise<Running>
+  /** Any other program of ours, stopped with the rest; its output is in <dir>/<name>.log. */
+  program(name: string, file: string, env: Readonly<Record<string, string>>): Promise<Running>
   /** What the topics say now. */
   audit(): Promise<AuditReport>
   /** Waits until the audit is clean and everything planned has ended. Throws with the report when time is up. */
@@ -128,6 +130,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
         ...env,
       })
     },
+    program,
     audit: report,
     async untilDone(withinMs) {
       const endsMs = Date.now() + withinMs
