@@ -40,5 +40,7 @@ export function stateDirectory(path: string): string {
 
 function tighten(path: string): void {
   const { mode, uid } = statSync(path)
-  if ((mode & 0o077) !== 0 && uid === process.getuid?.()) chmodSync(path, 0o700)
+  // What has a sticky bit is everybody's on purpose.
+  const isOpen = (mode & 0o077) !== 0 && (mode & 0o1000) === 0
+  if (isOpen && uid === process.getuid?.()) chmodSync(path, 0o700)
 }

@@ -15,13 +15,14 @@ export async function isDirectory(path: string): Promise<boolean> {
 }
 
 /**
- * A directory of ours: made when it is missing, closed to others when it is there and ours. Throws when something else
- * is there. The directory above is there.
+ * A directory of ours: made when it is missing, closed to others when it is there and ours. One that is everybody's by
+ * its sticky bit (/tmp) stays so. Throws when something else is there. The directory above is there.
  */
 export async function ownDirectory(path: string): Promise<void> {
   await makeDirectory(path)
   const { mode, uid } = await lstat(path)
-  if ((mode & 0o077) !== 0 && uid === process.getuid?.()) await chmod(path, modes.directory)
+  const isOpen = (mode & 0o077) !== 0 && (mode & 0o1000) === 0
+  if (isOpen && uid === process.getuid?.()) await chmod(path, modes.directory)
 }
 
 /** True: made. False: it was there. Throws when something else is there, a link too. */

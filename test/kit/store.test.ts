@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -232,6 +233,15 @@ test('what a program puts out must be a file of bounded size', async (t) => {
     readdirSync(store).filter((name) => !name.startsWith('.')),
     [],
   )
+})
+
+test('a directory that is everybody’s by its sticky bit is not closed', async (t) => {
+  const store = join(scratch(t), 'tmp')
+  mkdirSync(store)
+  chmodSync(store, 0o1777)
+  await openStore(store)
+  assert.equal(statSync(store).mode & 0o7777, 0o1777)
+  assert.equal(statSync(join(store, '.tmp')).mode & 0o777, 0o700)
 })
 
 test('all of a store is readable by its owner alone, whatever the umask', async (t) => {
