@@ -25,7 +25,7 @@ export function unexpected(request: IncomingMessage, hosts: Hosts): string | und
 export type Hosts = {
   /** Where the port listens: a name or an address. */
   readonly listen: string
-  /** Further names, from WELLSPRING_HOSTS. */
+  /** Further names: of this machine, and from WELLSPRING_HOSTS. */
   readonly names: readonly string[]
 }
 

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { hostname } from 'node:os'
 import { jsonText } from '../proto/plain-text.ts'
 import { unexpected } from './expected.ts'
 
@@ -21,12 +22,16 @@ export const listenLimits = {
 } as const
 export type ListenLimits = Readonly<Record<keyof typeof listenLimits, number>>
 
+const reasonsToldMax = 20
+
 export type ListenOptions = {
   /** host:port; port 0 takes any. */
   readonly listen: string
   /** Names by which others may ask, beside loopback and the address that it listens on. */
   readonly hosts?: readonly string[] | undefined
   readonly limits?: Partial<ListenLimits>
+  /** Told why requests are refused, each reason once: an exporter that is refused says nothing itself. */
+  readonly onRefused?: ((why: string) => void) | undefined
 }
 
 export type Listening = {
@@ -42,7 +47,13 @@ export async function listenHttp(
 ): Promise<Listening> {
   const { host, port } = parseListen(options.listen)
   const limits = { ...listenLimits, ...options.limits }
-  const hosts = { listen: host, names: options.hosts ?? [] }
+  const hosts = { listen: host, names: [...(options.hosts ?? []), hostname()] }
+  const told = new Set<string>()
+  const tell = (why: string): void => {
+    if (told.size >= reasonsToldMax || told.has(why)) return
+    told.add(why)
+    options.onRefused?.(why)
+  }
   const server = createServer(
     {
       maxHeaderSize: limits.headerBytesMax,
@@ -53,8 +64,9 @@ export async function listenHttp(
     },
     (request, response) => {
       const why = unexpected(request, hosts)
-      if (why === undefined) handler(request, response)
-      else refuse(request, response, why)
+      if (why === undefined) return handler(request, response)
+      tell(why)
+      refuse(request, response, why)
     },
   )
   server.maxConnections = limits.socketsMax

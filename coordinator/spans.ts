@@ -27,6 +27,7 @@ export async function openSpanDesk(
   const receiver = await receiveSpans({
     listen: config.otlp,
     hosts: config.hosts,
+    onRefused: (why) => logger('warn', 'spans were refused', { why }),
     async onTraces(parts) {
       const records = parts.map(({ trace, value }) => ({
         topic: 'spans.v1' as const,

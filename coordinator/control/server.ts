@@ -36,7 +36,8 @@ export async function serveControl(options: ControlOptions): Promise<Listening> 
     readMaxBytes: readBytesMax,
   })
   const place = /^[0-9]+$/.test(listen) ? `127.0.0.1:${listen}` : listen
-  return listenHttp(handler, { listen: place, hosts: options.hosts })
+  const onRefused = (why: string): void => logger('warn', 'a request was refused', { why })
+  return listenHttp(handler, { listen: place, hosts: options.hosts, onRefused })
 }
 
 /** Our own mistakes are logged with their cause; the caller is told the message alone. */

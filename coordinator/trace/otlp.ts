@@ -35,6 +35,8 @@ export type ReceiverOptions = {
   readonly listen: string
   /** Names by which others may ask (WELLSPRING_HOSTS). */
   readonly hosts?: readonly string[]
+  /** Told why requests are refused before they are looked at. */
+  readonly onRefused?: (why: string) => void
   /** Takes the parts of a request, by trace; a rejection is answered 503, so that the sender tries again. */
   readonly onTraces: (parts: readonly TracePart[]) => void | Promise<void>
   readonly limits?: Partial<ReceiverLimits>
@@ -43,7 +45,7 @@ export type ReceiverOptions = {
 /** Serves POST /v1/traces for protobuf bodies, plain, gzip or deflate. Rejects if it cannot listen. */
 export async function receiveSpans(options: ReceiverOptions): Promise<Listening> {
   const desk = new Desk(options)
-  const { listen, hosts } = options
+  const { listen, hosts, onRefused } = options
   return listenHttp(
     (request, response) => {
       desk.answer(request).then(
@@ -57,7 +59,7 @@ export async function receiveSpans(options: ReceiverOptions): Promise<Listening>
         },
       )
     },
-    { listen, hosts },
+    { listen, hosts, onRefused },
   )
 }
 

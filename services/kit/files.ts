@@ -1,9 +1,10 @@
 // Files and directories of the kit's own: readable by their owner alone, made anew or not at all, never through a link.
 import { constants } from 'node:fs'
-import { chmod, lstat, mkdir, open, realpath, stat } from 'node:fs/promises'
+import { chmod, lstat, mkdir, open, readdir, realpath, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { OpenFile } from '../../proto/artifact-file.ts'
 import { FileRefused, openPlain } from '../../proto/artifact-file.ts'
+import { logError } from './log.ts'
 
 /** Modes of what is kept: others may not even list it. A umask can only take away from them. */
 export const modes = { directory: 0o700, file: 0o600 } as const
@@ -79,6 +80,27 @@ export async function readLeft(path: string, bytesMax: number): Promise<Buffer> 
   } finally {
     await handle.close()
   }
+}
+
+/**
+ * Removes what a program left, also what it has closed to its own user. What cannot be removed is said and left: it is
+ * no reason to take a good answer back, nor not to start.
+ */
+export async function removeLeft(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true }).catch(async () => {
+      await openUp(path)
+      await rm(path, { recursive: true, force: true })
+    })
+  } catch (error) {
+    logError(`what a program left at ${path} cannot be removed`, { error: String(error) })
+  }
+}
+
+async function openUp(directory: string): Promise<void> {
+  await chmod(directory, modes.directory)
+  for (const entry of await readdir(directory, { withFileTypes: true }))
+    if (entry.isDirectory()) await openUp(join(directory, entry.name))
 }
 
 /** Writes a new file and waits until the disk has it. */

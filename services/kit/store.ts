@@ -26,6 +26,7 @@ import {
   makeBelow,
   modes,
   ownDirectory,
+  removeLeft,
   syncAbove,
   syncDirectory,
   whenMissing,
@@ -49,7 +50,7 @@ export async function openStore(store: string): Promise<void> {
     const path = join(directory, name)
     const status = await lstat(path).catch(() => undefined) // another replica may be sweeping too
     if (status === undefined || Date.now() - status.mtimeMs < temporaryMs) continue
-    await rm(path, { recursive: true, force: true })
+    await removeLeft(path)
   }
 }
 

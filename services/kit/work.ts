@@ -1,5 +1,5 @@
 // Makes the Call that a handler works with, and clears up after it.
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
@@ -9,6 +9,7 @@ import type { Call } from './call.ts'
 import type { ErrorTable } from './errors.ts'
 import { failureOf, messageCharsMax } from './errors.ts'
 import type { Execution } from './executions.ts'
+import { removeLeft } from './files.ts'
 import { makeTemporary, publish } from './store.ts'
 import type { TraceSpan } from './trace.ts'
 
@@ -84,7 +85,7 @@ export function beginWork(options: WorkOptions): Work {
   return {
     call,
     async end() {
-      for (const path of temporary) await rm(path, { recursive: true, force: true })
+      for (const path of temporary) await removeLeft(path)
     },
   }
 }

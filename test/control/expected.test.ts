@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import type { IncomingHttpHeaders } from 'node:http'
 import { request } from 'node:http'
 import { connect } from 'node:net'
+import { hostname } from 'node:os'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { text } from 'node:stream/consumers'
@@ -161,6 +162,23 @@ test('two hosts, no host, and a URL for a target are refused', async (t) => {
     `POST http://evil.example/v1/traces HTTP/1.1\r\nhost: localhost\r\n${rest}`,
   ]
   for (const bytes of cases) assert.match(await raw(server, bytes), /^HTTP\/1.1 40[03] /, bytes)
+})
+
+test('who sets up an exporter can read why nothing arrives: each reason is logged once', async (t) => {
+  const told: string[] = []
+  const options = {
+    listen: '127.0.0.1:0',
+    onTraces: () => {},
+    onRefused: (why: string) => void told.push(why),
+  }
+  const server = await receiveSpans(options)
+  t.after(() => server.close())
+  for (const host of ['collector:4318', 'collector:4318', hostname()])
+    await ask(server, { host }, '/v1/traces')
+  assert.deepEqual(told.length, 1)
+  assert.match(told[0] ?? '', /Host "collector:4318" is not expected here: WELLSPRING_HOSTS/)
+  for (let n = 0; n < 40; n += 1) await ask(server, { host: `name-${n}` }, '/v1/traces')
+  assert.equal(told.length, 20)
 })
 
 async function limited(t: TestContext, limits: ListenOptions['limits']): Promise<Listening> {

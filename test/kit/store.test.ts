@@ -130,6 +130,28 @@ test('what a killed process left is swept a day later, not before', async (t) =>
   assert.deepEqual(readdirSync(join(store, '.tmp')), ['new'])
 })
 
+test('what a program has closed to its own user is swept too, and stops no start', async (t) => {
+  const store = scratch(t)
+  const closed = join(store, '.tmp', 'old', 'a', 'b')
+  mkdirSync(closed, { recursive: true })
+  writeFileSync(join(closed, 'c'), '')
+  const dayAgo = Date.now() / 1_000 - 25 * 3_600
+  utimesSync(join(store, '.tmp', 'old'), dayAgo, dayAgo)
+  const { href } = new URL('../../services/kit/store.ts', import.meta.url)
+  const script = `
+    const { chmodSync } = await import('node:fs')
+    const { openStore } = await import(${JSON.stringify(href)})
+    chmodSync(process.env.CLOSED, 0)
+    await openStore(process.env.STORE)`
+  // Root may remove whatever it likes: somebody else is to try.
+  const other = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {}
+  if ('uid' in other) execFileSync('chown', ['-R', '65534:65534', store])
+  const env = { ...process.env, STORE: store, CLOSED: closed }
+  const args = ['--input-type=module', '-e', script]
+  execFileSync(process.execPath, args, { env, cwd: '/', ...other })
+  assert.deepEqual(readdirSync(join(store, '.tmp')), [])
+})
+
 test('no entity, step or file name leads out of the store', async (t) => {
   const store = join(scratch(t), 'store')
   await mkdir(store)

@@ -2,6 +2,7 @@
 // its file. What a judge sees first is not always the worst that follows.
 import type { patches } from '../../coordinator/log/patches.ts'
 import { contractMutants } from './contracts.ts'
+import { hostileMutants } from './hostile.ts'
 import { imageMutants } from './images.ts'
 import { responseMutants } from './responses.ts'
 import { supplyMutants } from './supply.ts'
@@ -336,4 +337,5 @@ export const mutants: readonly Mutant[] = [
   ...contractMutants,
   ...imageMutants,
   ...responseMutants,
+  ...hostileMutants,
 ]
