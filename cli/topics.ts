@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { openClient } from '../coordinator/log/client.ts'
+import { isUnreachable } from '../coordinator/log/connection.ts'
 import { LogError } from '../coordinator/log/port.ts'
 import type { Unreadable } from '../coordinator/log/port.ts'
 import type { Announcer } from '../ingest/announce.ts'
@@ -74,6 +75,8 @@ function unreadable(
 
 /** Asks before the client does: it would try for half a minute. */
 async function reach(brokers: readonly string[]): Promise<void> {
+  const wrong = brokers.find((broker) => !hostPort(broker))
+  if (wrong !== undefined) throw new CliError(EXIT.usage, `broker "${wrong}" is not host:port`)
   try {
     await Promise.any(brokers.map(knock))
   } catch (error) {
@@ -83,16 +86,19 @@ async function reach(brokers: readonly string[]): Promise<void> {
 }
 
 async function knock(broker: string): Promise<void> {
-  const at = broker.lastIndexOf(':')
-  const port = Number(broker.slice(at + 1))
-  if (at < 1 || !(port > 0 && port < 65_536)) throw new Error(`"${broker}" is not host:port`)
-  const host = broker.slice(0, at).replace(/^\[|\]$/g, '')
-  const socket = connect({ host, port })
+  const socket = connect(hostPort(broker) ?? { port: 0 })
   try {
     await once(socket, 'connect', { signal: AbortSignal.timeout(connectMs) })
   } finally {
     socket.destroy()
   }
+}
+
+function hostPort(broker: string): { host: string; port: number } | undefined {
+  const at = broker.lastIndexOf(':')
+  const port = Number(broker.slice(at + 1))
+  if (at < 1 || !(port > 0 && port < 65_536)) return undefined
+  return { host: broker.slice(0, at).replace(/^\[|\]$/g, ''), port }
 }
 
 function unreachable(brokers: readonly string[], error: unknown): string {
@@ -103,7 +109,7 @@ function unreachable(brokers: readonly string[], error: unknown): string {
 function asCliError(error: unknown, brokers: readonly string[]): unknown {
   if (!(error instanceof Error)) return error
   if (!(error instanceof LogError) && !error.name.startsWith('KafkaJS')) return error
-  if (error instanceof LogError && error.kind === 'fatal')
-    return new CliError(EXIT.failed, error.message, { cause: error })
-  return new CliError(EXIT.unreachable, unreachable(brokers, error), { cause: error })
+  return isUnreachable(error)
+    ? new CliError(EXIT.unreachable, unreachable(brokers, error), { cause: error })
+    : new CliError(EXIT.failed, error.message, { cause: error })
 }

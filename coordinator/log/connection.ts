@@ -49,7 +49,7 @@ export function toLogError(error: unknown, doing: string): LogError {
   if (error instanceof LogError) return error
   const code = codeOf(error)
   const kind = code === invalidProducerEpoch || code === producerFenced ? 'fenced' : 'unknown'
-  return new LogError(kind, `${doing}: ${asLogError(error).message}`, { cause: error })
+  return new LogError(kind, `${doing}: ${saidBy(error)}`, { cause: error })
 }
 
 /** Resolves after `ms` at the latest, whatever becomes of the work. */
@@ -70,10 +70,52 @@ export function isTooLarge(error: unknown): boolean {
   return code === messageTooLarge || code === recordListTooLarge
 }
 
+function saidBy(error: unknown): string {
+  const several = (error as { errors?: readonly unknown[] } | undefined)?.errors ?? []
+  const said = [error, ...several].map((one) => asLogError(one).message)
+  return [...new Set(said)].join(': ')
+}
+
+const UNREACHED: ReadonlySet<string> = new Set([
+  'KafkaJSConnectionError',
+  'KafkaJSConnectionClosedError',
+  'KafkaJSRequestTimeoutError',
+  'KafkaJSBrokerNotFound',
+  'KafkaJSNoBrokerAvailableError',
+  'KafkaJSTimeout',
+  'KafkaJSLockTimeout',
+])
+
+/** Whether no broker was spoken to; what a broker answered is another matter, and called by its own name. */
+export function isUnreachable(error: unknown): boolean {
+  return chainOf(error).some(
+    ({ name, code }) =>
+      UNREACHED.has(name) || (typeof code === 'string' && /^(E[A-Z]+|EAI_[A-Z]+)$/.test(code)),
+  )
+}
+
+/** Whether a broker was spoken to and refused. */
+export function isRefused(error: unknown): boolean {
+  return chainOf(error).some(
+    ({ name, code }) => typeof code === 'number' || name === 'KafkaJSSASLAuthenticationError',
+  )
+}
+
+/** An error and what it wraps; of several, which kafkajs's own message does not tell, the first. */
+function chainOf(error: unknown): Wrapping[] {
+  const chain: Wrapping[] = []
+  for (let one = error; one instanceof Error && chain.length < 8;) {
+    const wrapping: Wrapping = one
+    chain.push(wrapping)
+    one = wrapping.cause ?? wrapping.errors?.[0]
+  }
+  return chain
+}
+
+type Wrapping = Error & { readonly code?: unknown; readonly errors?: readonly unknown[] }
+
 /** Kafka's error code, also of a wrapped error. */
 function codeOf(error: unknown): number | undefined {
-  for (let one = error, depth = 0; one instanceof Error && depth < 8; one = one.cause, depth++) {
-    if ('code' in one && typeof one.code === 'number') return one.code
-  }
-  return undefined
+  const codes = chainOf(error).map(({ code }) => code)
+  return codes.find((code) => typeof code === 'number')
 }

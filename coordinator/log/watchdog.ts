@@ -1,7 +1,8 @@
 // A consumer can go quiet for good without a word (K15): its process must end, so that its supervisor starts it
 // again. A broker that is away is no reason to: kafkajs goes on trying, and a new process could do no more.
 import type { Logger } from '../logger.ts'
-import { LogError } from './port.ts'
+import { isRefused } from './connection.ts'
+import { asLogError, LogError } from './port.ts'
 
 /** The silence is counted in so many ticks: a process that was stopped has not been silent. */
 const TICKS = 9
@@ -31,13 +32,20 @@ export function startWatchdog({ silentMs, probe, logger, silent }: WatchdogOptio
 
   async function look(): Promise<void> {
     const life = lives
+    let failed: unknown
     const answers = await probe().then(
       () => true,
-      () => false,
+      (error: unknown) => {
+        failed = error
+        return false
+      },
     )
     if (life !== lives) return
     silentTicks = 0
-    if (!answers && !isAway) logger('warn', 'Kafka cannot be reached: waiting for it', { silentMs })
+    if (!answers && !isAway) {
+      const what = isRefused(failed) ? 'Kafka refuses to be asked' : 'Kafka cannot be reached'
+      logger('warn', `${what}: waiting for it`, { silentMs, error: asLogError(failed).message })
+    }
     isAway ||= !answers
     if (answers && isReachable)
       silent(

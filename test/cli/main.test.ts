@@ -73,6 +73,12 @@ for (const args of away)
     assert.equal(ran.stdout, '')
   })
 
+test('brokers that are no addresses are a mistake of use, not a broker that is away', async () => {
+  const ran = await wellspring(['verify', '--brokers', 'localhost'])
+  assert.equal(ran.code, 2)
+  assert.match(ran.stderr, /broker "localhost" is not host:port/)
+})
+
 test('no address known, exit 5 with the ways to say one', async () => {
   const plates = await wellspring(['plates'])
   assert.equal(plates.code, 5)
