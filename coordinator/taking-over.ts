@@ -2,7 +2,7 @@
 // not pass by itself keeps the task down, with growing pauses, and a person is told why; the other tasks run.
 import { emptyTask } from './core/state.ts'
 import { pause } from './log/clock.ts'
-import { asLogError } from './log/port.ts'
+import { LogError, asLogError } from './log/port.ts'
 import type { Restored } from './log/restore.ts'
 import { lookAgain, nothingRead, takeOver } from './log/restore.ts'
 import type { Trouble } from './log/trouble.ts'
@@ -17,6 +17,9 @@ export type Down = {
   readonly tries: number
   readonly nextTryMs: number
 }
+
+/** An input cannot be read on: what is lost, if anything is, is found out by taking the task over again. */
+export const OUT_OF_RANGE = new LogError('unknown', 'an input is outside the log')
 
 export type TakingOver = {
   /** Takes the task over. `failed`: why it was given up just now; then what that asks for is waited for first. */
@@ -80,6 +83,8 @@ export function takingOver(options: TaskOptions, taken: (restored: Restored) => 
     lastError = message
     if (tries > 0) logger('info', 'take-over failed', { task, kind, error: message })
     if (kind === 'fenced') return confirmation()
+    // What Kafka lists and what it fetches may disagree for a while.
+    if (failed === OUT_OF_RANGE) return pause(clock, limits.downPauseMinMs)
     // A flush whose outcome is unknown is read back at once.
     if (tries === 0) return
     const pauseMs = limits.takeOverPauseMinMs * 2 ** (tries - 1)

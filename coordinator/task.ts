@@ -33,7 +33,7 @@ import { taskCalls } from './task-calls.ts'
 import type { TaskOptions } from './task-options.ts'
 import type { TakingOver } from './taking-over.ts'
 import { taskScope } from './task-scope.ts'
-import { takingOver } from './taking-over.ts'
+import { OUT_OF_RANGE, takingOver } from './taking-over.ts'
 
 export type Phase = 'taking-over' | 'running' | 'lost'
 
@@ -112,9 +112,8 @@ export class TaskEngine {
     if (this.phase !== 'lost') this.#again(error)
   }
 
-  /** Input cannot be read on: what is lost is found out by taking the task over again. */
   outOfRange(): void {
-    if (this.phase === 'running') this.#again()
+    if (this.phase === 'running') this.#again(OUT_OF_RANGE)
   }
 
   /** Why the task does not run. */

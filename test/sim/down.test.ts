@@ -7,6 +7,7 @@ import { taskOf } from '../../coordinator/core/ids.ts'
 import { CHECKPOINT_KEY, OWNER_KEY } from '../../coordinator/log/batch.ts'
 import type { InputTopic } from '../../coordinator/log/port.ts'
 import type { Down } from '../../coordinator/taking-over.ts'
+import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import {
   CheckpointSchema,
   OwnerSchema,
@@ -346,30 +347,34 @@ test('a record of state that cannot be read keeps its task down until it is writ
   assert.deepEqual(world.complaints, [])
 })
 
-test('what throws in a turn of a task is its trouble: growing pauses, and the others go on', async () => {
+test('what throws when a task is taken up is its trouble: growing pauses, and the others go on', async () => {
   let throws = 0
   let isBroken = false
-  const { bands } = pipeline
-  const broken = {
-    ...bands,
-    // Asked for every result, as it is judged.
-    get rules() {
-      if (!isBroken) return bands.rules
+  const broken: typeof pipeline = {
+    ...pipeline,
+    at(level) {
+      const isRestoring = new Error().stack?.includes('core/restore.ts')
+      if (!isBroken || level !== Level.IMAGE || !isRestoring) return pipeline.at(level)
       throws += 1
-      throw new TypeError('no such finding')
+      throw new TypeError('no such step')
     },
   }
-  const on = await stage({ pipeline: { ...pipeline, bands: broken } })
+  const on = await stage({ pipeline: broken })
   const { world, announce, downOf, closed, until } = on
+  announce(0, 0, 4)
+  await until(() => world.broker.committed('results.v1').length >= 4, 'images are taken in')
   isBroken = true
-  announce(0, 0, IMAGES)
-  await until(() => downOf(0) !== undefined, 'task 0 is down')
+  const [owner] = world.processes.filter(({ host }) => host.engine(0))
+  assert.ok(owner)
+  world.crash(owner)
+  world.after(10, () => world.rebalance())
+  for (const task of [0, 1, 2]) announce(task, task === 0 ? 4 : 0, IMAGES)
+  await until(() => closed().size === 2, 'the plates of the others close')
   assert.equal(downOf(0)?.trouble.reason, 'INTERNAL_ERROR')
-  assert.match(downOf(0)?.trouble.message ?? '', /TypeError: no such finding/)
+  assert.match(downOf(0)?.trouble.message ?? '', /TypeError: no such step/)
   await until(() => world.nowMs() > 180_000, 'three minutes')
   assert.ok(throws > 3 && throws < 16, `${throws} times in three minutes`)
   isBroken = false
-  for (const task of [1, 2]) announce(task, 0, IMAGES)
   await until(() => closed().size === 3, 'all plates close')
   assert.deepEqual([deadLetters(world), world.complaints], [[], []])
   assert.equal(audited(world).missing, 0)
