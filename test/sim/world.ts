@@ -8,6 +8,7 @@ import { emptyTask } from '../../coordinator/core/state.ts'
 import type { Host } from '../../coordinator/host.ts'
 import { host } from '../../coordinator/host.ts'
 import type { Clock } from '../../coordinator/log/clock.ts'
+import type { Limits } from '../../coordinator/log/limits.ts'
 import { limits } from '../../coordinator/log/limits.ts'
 import type { MemoryBroker } from '../../coordinator/log/memory.ts'
 import { memoryBroker } from '../../coordinator/log/memory.ts'
@@ -62,6 +63,10 @@ export type WorldOptions = {
   readonly script: (request: CallRequest) => Fault | undefined
   /** How long finished plates are kept; default: for ever. */
   readonly retireAfterMs?: number
+  /** Instead of small ones, under which more happens. */
+  readonly bounds?: Partial<Limits>
+  /** Inputs that a process is handed at a time, at most. */
+  readonly deliverMax?: number
   /** How large a record may be, as of now; default: as large as Kafka's. */
   readonly recordBytesMax?: () => number
 }
@@ -75,7 +80,7 @@ const HEARTBEAT_EVERY_MS = 300
 const TRANSACTION_TIMEOUT_MS = 10_000
 
 export function openWorld(options: WorldOptions): World {
-  const { seed, tasks, pipeline, script, retireAfterMs = Infinity } = options
+  const { seed, tasks, pipeline, script, retireAfterMs = Infinity, deliverMax = 8 } = options
   const dice = diceOf(seed)
   const broker = memoryBroker(tasks, options.recordBytesMax)
   const queue: Entry[] = []
@@ -142,6 +147,7 @@ export function openWorld(options: WorldOptions): World {
       retireAfterMs,
       recordsPerEvent: 2,
       decodedEntitiesMax: seed % 4 === 0 ? 128 : 0,
+      ...options.bounds,
     }
     // Half of the worlds have standbys: what they read must be what a take-over from the start reads (T3).
     const standby =
@@ -180,7 +186,7 @@ export function openWorld(options: WorldOptions): World {
     processes.push(process)
     const deliver = (): void => {
       if (!life.isAlive) return
-      if (life.stoppedUntilMs <= nowMs) broker.deliver(name, 1 + Math.floor(dice() * 8))
+      if (life.stoppedUntilMs <= nowMs) broker.deliver(name, 1 + Math.floor(dice() * deliverMax))
       after(DELIVER_EVERY_MS, deliver)
     }
     after(0, deliver)

@@ -1,0 +1,41 @@
+// Rounds of cases from a seed, counted; a case that breaks something is named so that it can be had again.
+import { diceOf } from '../sim/world.ts'
+import type { Case } from './cases.ts'
+import { openCases } from './cases.ts'
+import { kafkaReader, memoryReader } from './reader.ts'
+
+/** Changed somewhere, or right and beside what is. */
+export type Counts = { batches: number; records: number; headers: number; events: number }
+
+/** CPU time of this process that a case may take. */
+const CASE_CPU_MS = 1_000
+
+/** Reads so many cases of a seed on both twins. Throws with the seed and the number of a case. */
+export function readCases(seed: number, count: number, counts: Counts): void {
+  const next = openCases(diceOf(seed))
+  for (let number = 0; number < count; number += 1) {
+    const one = next()
+    const before = process.cpuUsage()
+    try {
+      counts.events += kafkaReader(one)
+      memoryReader(one)
+    } catch (error) {
+      throw new Error(`seed ${seed}, case ${number}: ${String(error)}`, { cause: error })
+    }
+    const { user, system } = process.cpuUsage(before)
+    if (user + system > CASE_CPU_MS * 1_000)
+      throw new Error(`seed ${seed}, case ${number}: took ${(user + system) / 1_000} ms`)
+    counts.batches += 1
+    counts.records += one.records
+    counts.headers += one.headers
+  }
+}
+
+export function casesOf(seed: number, count: number): Case[] {
+  const next = openCases(diceOf(seed))
+  return Array.from({ length: count }, next)
+}
+
+export const sumOf = ({ batches, records, headers }: Counts): number => batches + records + headers
+
+export const noCounts = (): Counts => ({ batches: 0, records: 0, headers: 0, events: 0 })
