@@ -4,7 +4,7 @@ import type { Kafka, Producer } from 'kafkajs'
 import { taskOf } from '../core/ids.ts'
 import { bounded, createKafka, toLogError } from './connection.ts'
 import type { ConnectionOptions } from './connection.ts'
-import { openReader } from './fetch.ts'
+import { inOrder, openReader } from './fetch.ts'
 import type { Reader, TopicName } from './fetch.ts'
 import { passedOver } from './passed-over.ts'
 import { kafkajs } from './patches.ts'
@@ -41,7 +41,7 @@ export interface Client {
   produce(records: readonly OutgoingRecord[]): Promise<void>
   /**
    * All committed records of a topic up to its end at the time of the call; in order within a partition. What cannot be
-   * read is passed, and told to `onUnreadable`, or else to the logger.
+   * read is passed, and told in its turn to `onUnreadable`, or else to the logger.
    */
   readAll(topic: TopicName, onUnreadable?: OnUnreadable): AsyncGenerator<LogRecord>
   /** Records of a topic from its start, or from its end, until the signal (0.5 s later at most). */
@@ -71,11 +71,14 @@ export function openClient(options: ClientOptions): Client {
       let movedMs = performance.now()
       while (positions.size > 0) {
         for (const fetched of await reader.fetch(topic, positions)) {
-          const { partition, records, next } = fetched
+          const { partition, next } = fetched
           const end = ends.get(partition) ?? 0
-          for (const one of fetched.unreadable) if (one.offset < end) onUnreadable(one)
           if (next > (positions.get(partition) ?? 0)) movedMs = performance.now()
-          for (const record of records) if (record.offset < end) yield record
+          for (const one of inOrder(fetched)) {
+            if (one.offset >= end) break
+            if ('reason' in one) onUnreadable(one)
+            else yield one
+          }
           if (next >= end) positions.delete(partition)
           else positions.set(partition, next)
         }
@@ -92,8 +95,10 @@ export function openClient(options: ClientOptions): Client {
         if (from === 'start') for (const [partition, low] of positions) at.set(partition, low)
         while (!signal.aborted) {
           for (const fetched of await following.fetch(topic, at, limits.followWaitMs)) {
-            for (const one of fetched.unreadable) onUnreadable(one)
-            yield* fetched.records
+            for (const one of inOrder(fetched)) {
+              if ('reason' in one) onUnreadable(one)
+              else yield one
+            }
             at.set(fetched.partition, fetched.next)
           }
         }

@@ -122,7 +122,7 @@ function refuse(unreadable: Unreadable): never {
 }
 
 /** Mostly there is nothing unreadable. */
-function inOrder(fetched: Fetched | undefined): readonly (LogRecord | Unreadable)[] {
+export function inOrder(fetched: Fetched | undefined): readonly (LogRecord | Unreadable)[] {
   if (!fetched || fetched.unreadable.length === 0) return fetched?.records ?? []
   return [...fetched.records, ...fetched.unreadable].toSorted((a, b) => a.offset - b.offset)
 }

@@ -30,7 +30,12 @@ export type Stage = {
   readonly dir: string
   readonly client: Client
   readonly services: string
-  coordinator(name: string, env?: Readonly<Record<string, string>>): Promise<Running>
+  /** `dataBytesMax`: memory that the system gives it, which what Node reserves and never touches counts for as well. */
+  coordinator(
+    name: string,
+    env?: Readonly<Record<string, string>>,
+    dataBytesMax?: number,
+  ): Promise<Running>
   /** Any other program of ours, stopped with the rest; its output is in <dir>/<name>.log. */
   program(name: string, file: string, env: Readonly<Record<string, string>>): Promise<Running>
   /** What the topics say now. */
@@ -77,9 +82,21 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     name: string,
     file: string,
     env: Readonly<Record<string, string>>,
+    dataBytesMax?: number,
   ): Promise<Running> {
     const log = join(dir, `${name}.log`)
-    const one = await startProgram({ name, command: process.execPath, args: [file], env, log })
+    const node = { command: process.execPath, args: [file] }
+    const limited = (bytes: number) => ({
+      command: 'sh',
+      args: [
+        '-c',
+        `ulimit -d ${Math.floor(bytes / 1024)} && exec "$0" "$@"`,
+        process.execPath,
+        file,
+      ],
+    })
+    const run = dataBytesMax === undefined ? node : limited(dataBytesMax)
+    const one = await startProgram({ name, ...run, env, log })
     running.push(one)
     guard.watch(running.map(({ pid }) => pid))
     return one
@@ -96,6 +113,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     const records: TopicRecord[] = []
     for (const topic of ['commands.v1', 'results.v1', 'dead-letters.v1'] as const)
       for await (const { partition, offset, key, value, headers } of client.readAll(topic)) {
+        if (value === null) continue
         const type = headers['wellspring-type'] ?? ''
         records.push({
           topic,
@@ -103,7 +121,7 @@ export async function openStage(options: StageOptions): Promise<Stage> {
           offset,
           key: key?.toString() ?? '',
           type,
-          value: value ?? Buffer.alloc(0),
+          value,
         })
       }
     const steps = pipeline.steps.map(({ name, policy }) => ({ name, level: policy.level }))
@@ -116,8 +134,8 @@ export async function openStage(options: StageOptions): Promise<Stage> {
     dir,
     client,
     services,
-    coordinator(name, env = {}) {
-      return program(name, 'coordinator/main.ts', {
+    coordinator(name, env = {}, dataBytesMax) {
+      const all = {
         KAFKA_BROKERS: brokers.join(','),
         WELLSPRING_TOPIC_PREFIX: topicPrefix,
         WELLSPRING_APPLICATION: id,
@@ -128,7 +146,8 @@ export async function openStage(options: StageOptions): Promise<Stage> {
         WELLSPRING_STORE: join(dir, 'store'),
         WELLSPRING_SESSION_TIMEOUT_MS: '6000',
         ...env,
-      })
+      }
+      return program(name, 'coordinator/main.ts', all, dataBytesMax)
     },
     program,
     audit: report,
