@@ -256,7 +256,10 @@ export class Group {
 
 /** Bytes of its own: a slice would keep all that was fetched with it for as long as it waits. */
 function own(input: RecordBatch | Unreadable): RecordBatch | Unreadable {
-  return 'reason' in input ? input : { ...input, batch: Buffer.from(input.batch) }
+  if ('reason' in input) return input
+  const batch = Buffer.allocUnsafeSlow(input.batch.length)
+  input.batch.copy(batch)
+  return { ...input, batch }
 }
 
 /** Between a crash of the consumer and its restart it refuses; the join that follows assigns everything anew. */

@@ -46,6 +46,8 @@ export interface Proxy {
   lose(loss: Loss): Chosen
   /** Takes the next request that fits off its connection and cuts that: it may still arrive late. */
   hold(choice: Choice): Held
+  /** Changes a bit in so many responses that hold these bytes, where they are. Tells how often it has done so. */
+  spoil(bytes: Buffer, times: number): () => number
   /** Closes connections, and new ones at once, until heal(). */
   cut(client?: string): void
   /** Nothing passes, nothing is closed, until heal(): a cable that is out. */
@@ -68,6 +70,8 @@ type Rule = Choice & {
   readonly happened: PromiseWithResolvers<Request>
   arrive: (() => Promise<void>) | undefined
 }
+
+type Spoiler = { readonly bytes: Buffer; readonly times: number; done: number }
 
 type Link = {
   client: string | undefined
@@ -96,6 +100,7 @@ function proxy(server: Server, first: Address | undefined): Proxy {
   let upstream = first
   const links = new Set<Link>()
   const rules = new Set<Rule>()
+  const spoilers = new Set<Spoiler>()
   /** By client id; '' is for all that have none of their own. */
   const weathers = new Map<string, Weather>()
 
@@ -190,9 +195,19 @@ function proxy(server: Server, first: Address | undefined): Proxy {
     }
     if (link.isSilent) return
     const losing = link.losing.get(correlationId)
-    if (losing === undefined) return link.toClient.send(frame)
+    if (losing === undefined) return link.toClient.send(spoilt(frame))
     link.losing.clear()
     lose(link, losing.rule, losing.request)
+  }
+
+  function spoilt(frame: Buffer): Buffer {
+    for (const spoiler of spoilers) {
+      const at = spoiler.done < spoiler.times ? frame.indexOf(spoiler.bytes) : -1
+      if (at < 0) continue
+      spoiler.done += 1
+      frame[at] = (frame[at] ?? 0) ^ 1
+    }
+    return frame
   }
 
   function lose(link: Link, rule: Rule, request: Request): void {
@@ -250,6 +265,11 @@ function proxy(server: Server, first: Address | undefined): Proxy {
           await rule.arrive()
         },
       }
+    },
+    spoil(bytes, times) {
+      const spoiler = { bytes, times, done: 0 }
+      spoilers.add(spoiler)
+      return () => spoiler.done
     },
     cut: (client = '') => turn(client, { isCut: true }),
     stall: (client = '') => turn(client, { isStalled: true }),

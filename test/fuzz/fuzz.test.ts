@@ -23,7 +23,7 @@ test('whatever is written into an input is an event or is set aside, on both twi
 })
 
 for (const seed of [1, fresh])
-  test(`a coordinator takes it in, and its checkpoint passes it: seed ${seed}`, async (t) => {
+  test(`a coordinator takes it in, decides, and flushes: seed ${seed}`, async (t) => {
     const { offsets, aside } = await takeIn(casesOf(seed, COORDINATOR_CASES))
     t.diagnostic(`${offsets} offsets, ${aside} dead letters`)
     assert.ok(aside > offsets / 10 && aside < offsets)
