@@ -253,3 +253,50 @@ test('82,944 images are audited within seconds', () => {
   assert.equal(found.names.missing.length, 1_000)
   assert.ok(performance.now() - startedMs < 10_000)
 })
+
+test('a log without the header wellspring-type is judged as with it: the topic says what its records are', () => {
+  const untyped = (records: readonly TopicRecord[]): TopicRecord[] =>
+    records.map((one) => ({ ...one, type: '' }))
+  expect(untyped(perfectLog()), { done: 5 })
+  const parked = [...without(`${IMAGE}/check`), deadLetter(IMAGE, 'check')]
+  expect(untyped(parked), { done: 4, parked: 1 })
+  const close = closed(WELL, { holes: [{ entity: SITE }] })
+  const holes = [...without(IMAGE, SITE, `${WELL}/close`), close]
+  expect(untyped(holes), { done: 2, holes: 3 })
+})
+
+test('what cannot be read is counted and named, and the rest is judged', () => {
+  const odd = (topic: string, value: string, more: Partial<TopicRecord> = {}): TopicRecord => ({
+    topic,
+    partition: 3,
+    offset: 7,
+    key: '',
+    type: '',
+    value: Buffer.from(value),
+    ...more,
+  })
+  const found = expect(
+    [
+      odd('results.v1', '\xff\xff'),
+      odd('dead-letters.v1', 'x', { unreadable: 'offsets 7 to 9: no codec has the number 6' }),
+      // The coordinator's to refuse.
+      odd('commands.v1', '\xff\xff'),
+      ...perfectLog(),
+    ],
+    { done: 5 },
+  )
+  assert.equal(found.unreadable, 2)
+  const [first = '', second] = found.names.unreadable
+  assert.match(first, /^results.v1\/3 at 7: /)
+  assert.equal(second, 'dead-letters.v1/3 at 7: offsets 7 to 9: no codec has the number 6')
+  assert.ok(isClean(found))
+})
+
+test('a plan in a batch that was set aside whole plans nothing', () => {
+  const one = plan()
+  const { partition, offset } = one
+  const origin = { topic: 'commands.v1', partition, offset: offset - 2 }
+  expect([one, refused(origin, offset)], { planned: 0 })
+  expect([one, refused(origin, offset - 1)], { missing: 5 })
+  expect([one, refused({ ...origin, partition: 9 }, offset)], { missing: 5 })
+})

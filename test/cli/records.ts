@@ -89,11 +89,14 @@ export function deadLetter(entity: string, step: string, numbers: Numbers = {}):
 }
 
 /** A dead letter of an input record. */
-export function refused(of: TopicRecord): TopicRecord {
+export function refused(
+  of: Pick<TopicRecord, 'topic' | 'partition' | 'offset'>,
+  lastOffset?: number,
+): TopicRecord {
   const { topic, partition, offset: at } = of
   const message = create(DeadLetterSchema, {
     pipeline: PIPELINE.label,
-    origin: { topic, partition, offset: at },
+    origin: { topic, partition, offset: at, ...(lastOffset === undefined ? {} : { lastOffset }) },
     failure: { class: ErrorClass.PERMANENT, reason: 'PLAN_CONFLICT' },
   })
   const key = `${topic}/${partition}/${at}`

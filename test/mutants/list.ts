@@ -4,6 +4,7 @@ import type { patches } from '../../coordinator/log/patches.ts'
 import { contractMutants } from './contracts.ts'
 import { hostileMutants } from './hostile.ts'
 import { imageMutants } from './images.ts'
+import { recordMutants } from './records.ts'
 import { responseMutants } from './responses.ts'
 import { supplyMutants } from './supply.ts'
 
@@ -333,6 +334,7 @@ const unpatched = Object.entries(withoutPatch).map(([name, test]): Mutant => ({
 export const mutants: readonly Mutant[] = [
   ...protocol,
   ...unpatched,
+  ...recordMutants,
   ...supplyMutants,
   ...contractMutants,
   ...imageMutants,
