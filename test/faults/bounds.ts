@@ -1,5 +1,6 @@
 // What a run may hold (I12), and how much that may grow.
 import type { Bounds } from './evidence.ts'
+import type { Kind } from './kinds/draw.ts'
 
 const mega = 1_048_576
 
@@ -8,6 +9,8 @@ const limits = {
   rssBytesMax: 700 * mega,
   /** It has 33 when all is well; a connection that is given up is open until its end is told. */
   handlesMax: 120,
+  /** Of a port that others hold open as many sockets of as they get. */
+  heldSocketsMax: 260,
   /** No take-over leaves inputs unread for as long as this, nor does a machine that others use up. */
   lagMs: 120_000,
   /** Code gets compiled, the heap finds its size, the first plates are retired. */
@@ -16,8 +19,9 @@ const limits = {
 } as const
 
 /** Under faults. */
-export function boundsFor(imagesPerSecond: number): Bounds {
-  const { rssBytesMax, handlesMax, lagMs } = limits
+export function boundsFor(imagesPerSecond: number, kinds: readonly Kind[] = []): Bounds {
+  const { rssBytesMax, heldSocketsMax, lagMs } = limits
+  const handlesMax = limits.handlesMax + (kinds.includes('otlp-flood') ? heldSocketsMax : 0)
   return { rssBytesMax, handlesMax, lagRecordsMax: (imagesPerSecond * lagMs) / 1_000 }
 }
 

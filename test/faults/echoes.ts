@@ -1,7 +1,8 @@
 // What the echo services of a run without the kit have in common: the right answer, the log of executions, and how a
 // contract is told.
 import { createHash, randomUUID } from 'node:crypto'
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import type { DescService } from '@bufbuild/protobuf'
 import { create } from '@bufbuild/protobuf'
 import type { Server } from '@grpc/grpc-js'
@@ -17,13 +18,20 @@ import { grpcMethod } from '../../proto/grpc.ts'
 /** What the requests of all echo methods may hold. */
 export type Asked = {
   readonly context?: CallContext
-  readonly image?: { readonly sha256: string }
+  readonly image?: { readonly sha256: string; readonly uri: string }
   readonly previous?: string
   readonly members?: readonly { readonly name: string; readonly digest: string }[]
   readonly holes?: readonly string[]
 }
 
 const logFile = process.env['WELLSPRING_ECHO_LOG']
+
+/** As in services/echo: an image below a directory must be there. */
+export function isMissing({ image }: Asked): boolean {
+  const below = process.env['WELLSPRING_ECHO_PRESENT_BELOW']
+  if (below === undefined || !image?.uri.startsWith(`${below}/`)) return false
+  return !existsSync(fileURLToPath(image.uri))
+}
 
 /** What services/echo digests. */
 export function textOf({ image, previous, members, holes = [] }: Asked): string {

@@ -75,7 +75,7 @@ const result = await run({
   pipeline: values.pipeline,
   imagesPerSecond: Number(values.rate),
   sampleEveryMs: SAMPLE_EVERY_MS,
-  bounds: boundsFor(Number(values.rate)),
+  bounds: boundsFor(Number(values.rate), kinds),
   judged,
   faults: schedule(drawn),
   phases: phasesOf(drawn),

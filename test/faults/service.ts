@@ -12,7 +12,7 @@ import { EchoErrorSchema, EchoService } from '#proto/wellspring/steps/echo/v1/ec
 import { grpcMethod } from '../../proto/grpc.ts'
 import { errorTable, failureOf, statusOf } from '../../services/kit/errors.ts'
 import type { Asked } from './echoes.ts'
-import { addDescribe, digestOf, log, textOf } from './echoes.ts'
+import { addDescribe, digestOf, isMissing, log, textOf } from './echoes.ts'
 import type { Output } from './kinds/draw.ts'
 import { keepIn, lieAbout } from './kinds/outputs.ts'
 import type { Lie } from './schedule.ts'
@@ -67,6 +67,7 @@ async function answer(method: DescMethodUnary, request: Asked): Promise<Buffer[]
     if (lie === 'refuse') throw table.fail('BUSY', 'no slot', limits.busyMs)
     if (lie === 'unavailable') throw new Error('gone')
     await sleep(pauses[lie ?? 'none'] ?? limits.workMs)
+    if (isMissing(request)) throw table.fail('NOT_YET', `${request.image?.uri} is not there`)
     const text = textOf(request)
     const files = method.parent === EchoFileService ? await fileOf(text, output) : {}
     outcome = lie === undefined || lie in pauses ? 'ok' : lie
@@ -81,7 +82,7 @@ async function answer(method: DescMethodUnary, request: Asked): Promise<Buffer[]
       )
     return lie === 'twice' ? [encode(digest), encode('0'.repeat(64))] : [encode(digest)]
   } catch (error) {
-    outcome = String(lie)
+    outcome = lie ?? 'NOT_YET'
     throw error
   } finally {
     log(request.context, { start, end: Date.now(), outcome })

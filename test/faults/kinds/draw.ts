@@ -51,8 +51,9 @@ const limits = {
   gapMs: 12_000,
   crowdedMs: 4_000,
   crowdedMinutes: 2,
-  /** Of the whole run, at most so much for kinds alone. */
+  /** Of the whole run, at most so much for kinds alone; of a short one less. */
   shareMax: 0.4,
+  crowdedShareMax: 0.3,
   /** Later they come among all other faults. */
   laterMs: 20_000,
   forMs: 8_000,
@@ -61,7 +62,8 @@ const limits = {
 /** How long kinds come with nothing else going on. */
 export function kindsMs({ minutes, kinds }: Pick<KindsOptions, 'minutes' | 'kinds'>): number {
   const gapMs = gapOf(minutes)
-  return gapMs * Math.min(kinds.length, Math.floor((minutes * 60_000 * limits.shareMax) / gapMs))
+  const shareMax = minutes < limits.crowdedMinutes ? limits.crowdedShareMax : limits.shareMax
+  return gapMs * Math.min(kinds.length, Math.floor((minutes * 60_000 * shareMax) / gapMs))
 }
 
 /** From a moment on each kind once in a drawn order, as many as there is time for, and then among other faults. */

@@ -13,8 +13,8 @@ const limits = {
   readyMs: 15_000,
   lookMs: 250,
   /** Sockets that begin a request and never end it. */
-  slowSockets: 200,
-  slowMs: 3_000,
+  slowSockets: 1_000,
+  slowMs: 8_000,
   /** The same body so many times at once. */
   atOnce: 4,
   spans: 100_000,
@@ -60,12 +60,11 @@ export async function floodOtlp(name: string, { crew, notes }: Ground): Promise<
     notes.posts.push({ atMs, name, what, isHostile, status, tookMs: Date.now() - atMs, isThere })
   }
   const honest = { what: 'an honest span', body: spans([honestSpan]) }
-  const slow = holdOpen(address)
   for (const hostile of hostilePosts()) {
     const flood = Array.from({ length: limits.atOnce }, () => post(hostile, true))
     await Promise.all([...flood, post(honest, false)])
   }
-  await slow
+  await holdOpen(address, () => post(honest, false))
   return true
 }
 
@@ -99,7 +98,8 @@ async function statusOf(
   }
 }
 
-async function holdOpen(address: string): Promise<void> {
+/** Whoever holds them must be let go of, so that there is room for others. */
+async function holdOpen(address: string, after: () => Promise<void>): Promise<void> {
   const [host = '', port = ''] = address.split(':')
   const sockets = Array.from({ length: limits.slowSockets }, () => {
     const socket = connect({ host, port: Number(port) })
@@ -108,6 +108,7 @@ async function holdOpen(address: string): Promise<void> {
     return socket
   })
   await sleep(limits.slowMs)
+  await after()
   for (const socket of sockets) socket.destroy()
 }
 
