@@ -27,6 +27,7 @@ const limits = {
   restWithinMs: 150_000,
   retiredWithinMs: 60_000,
   lookMs: 500,
+  ownedWithinMs: 30_000,
   tellEveryMs: 600_000,
   namesMax: 10,
 } as const
@@ -103,6 +104,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
     const telling = setInterval(() => say(lastLook(watching)), limits.tellEveryMs)
     setting.beforeClose(async () => clearInterval(telling))
 
+    await untilOwned(crew.events, tasks)
     const startedMs = Date.now()
     let isEnough = false
     const feeding = feed(client, options, () => isEnough)
@@ -152,6 +154,15 @@ export async function run(options: RunOptions): Promise<RunResult> {
     }
   } finally {
     await setting.close()
+  }
+}
+
+/** Every task has an owner, so that what comes first meets somebody; on a machine that others use up it takes a while. */
+async function untilOwned(events: readonly CrewEvent[], tasks: number): Promise<void> {
+  for (const endsMs = Date.now() + limits.ownedWithinMs; Date.now() < endsMs;) {
+    const owned = events.flatMap((one) => (one.kind === 'owner' ? [one.task] : []))
+    if (new Set(owned).size === tasks) return
+    await sleep(limits.lookMs)
   }
 }
 
