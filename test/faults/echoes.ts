@@ -18,7 +18,7 @@ import { grpcMethod } from '../../proto/grpc.ts'
 /** What the requests of all echo methods may hold. */
 export type Asked = {
   readonly context?: CallContext
-  readonly image?: { readonly sha256: string; readonly uri: string }
+  readonly image?: { readonly sha256: string; readonly uri?: string }
   readonly previous?: string
   readonly members?: readonly { readonly name: string; readonly digest: string }[]
   readonly holes?: readonly string[]
@@ -29,8 +29,9 @@ const logFile = process.env['WELLSPRING_ECHO_LOG']
 /** As in services/echo: an image below a directory must be there. */
 export function isMissing({ image }: Asked): boolean {
   const below = process.env['WELLSPRING_ECHO_PRESENT_BELOW']
-  if (below === undefined || !image?.uri.startsWith(`${below}/`)) return false
-  return !existsSync(fileURLToPath(image.uri))
+  const uri = image?.uri
+  if (below === undefined || !uri?.startsWith(`${below}/`)) return false
+  return !existsSync(fileURLToPath(uri))
 }
 
 /** What services/echo digests. */
