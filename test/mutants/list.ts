@@ -6,6 +6,7 @@ import { hostileMutants } from './hostile.ts'
 import { imageMutants } from './images.ts'
 import { recordMutants } from './records.ts'
 import { responseMutants } from './responses.ts'
+import { stateMutants } from './state.ts'
 import { supplyMutants } from './supply.ts'
 
 export type Edit = { readonly file: string; readonly find: string; readonly replace: string }
@@ -340,4 +341,5 @@ export const mutants: readonly Mutant[] = [
   ...imageMutants,
   ...responseMutants,
   ...hostileMutants,
+  ...stateMutants,
 ]
