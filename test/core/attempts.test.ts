@@ -114,7 +114,7 @@ test('a service that is busy for hours makes a record of state no larger', () =>
       if (key === `${PLATE}/A01/t0/s1`) sizes.push(bytes?.length ?? 0)
   }
   assert.equal(sizes.length, 500)
-  assert.ok(Math.max(...sizes) < 700, `${Math.max(...sizes)} bytes`)
+  assert.ok(Math.max(...sizes) < 400, `${Math.max(...sizes)} bytes`)
 })
 
 test('what journal version 3 kept whole is bounded as soon as the run goes on', () => {

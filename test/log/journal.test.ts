@@ -128,6 +128,11 @@ for (const fixture of fixtures) {
     )
     assert.equal(running.length, 4)
     for (const { runs } of running) assert.ok(called.includes(runs[0]?.effectKey ?? ''))
+    const bytes = world.broker
+      .committed('state.v1')
+      .slice(fixture.records.length)
+      .map(({ value }) => value?.length ?? 0)
+    assert.ok(Math.max(...bytes) < 64_000, `${Math.max(...bytes)} bytes are written anew`)
     const ends = (): string[] =>
       Object.keys(decodedState(pipeline, world.broker.committed('state.v1')))
     assert.ok(await world.run(5_000_000, () => ends().length === plates.length))

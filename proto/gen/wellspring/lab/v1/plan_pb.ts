@@ -19,7 +19,8 @@ export const file_wellspring_lab_v1_plan: GenFile = /*@__PURE__*/
 
 /**
  * What a plate acquisition is expected to bring: every well at every time point has its sites, and every site
- * every z plane and channel. Completeness is judged against this.
+ * every z plane and channel. Completeness is judged against this. Refused as PLAN_TOO_LARGE: more than 384 images a site
+ * (z planes times channels), 100,000 wells times time points, or 10 million images in all.
  *
  * @generated from message wellspring.lab.v1.PlatePlan
  */
