@@ -44,6 +44,8 @@ export type Crew = {
   pid(name: string): number | undefined
   /** host:port of its OTLP receiver; undefined: it does not run, or has not said it yet. */
   otlp(name: string): string | undefined
+  /** host:port of its control API; the same. */
+  api(name: string): string | undefined
   kill(name: string): boolean
   control(name: string, change: Control): void
   /** Starts one of another application beside them, and ends it. undefined: it got ready; else how it ended instead. */
@@ -66,6 +68,7 @@ type Member = {
   control: Control
   child: ChildProcess | undefined
   otlp: string | undefined
+  api: string | undefined
   /** It was told to go. */
   isTold: boolean
   running: Promise<void> | undefined
@@ -98,6 +101,7 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
       const how = await endOf(child)
       member.child = undefined
       member.otlp = undefined
+      member.api = undefined
       const isAtPoint = member.control.killAt !== undefined && how === 'SIGKILL'
       const isMeant = member.isTold || isAtPoint
       events.push({ kind: 'ended', name, atMs: Date.now(), how, isMeant })
@@ -134,7 +138,8 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
     child.once('close', () => file.end())
     createInterface({ input: child.stdout }).on('line', (line) => {
       if (!line.startsWith('{')) return
-      const { otlp } = JSON.parse(line) as { otlp?: string }
+      const { otlp, address } = JSON.parse(line) as { otlp?: string; address?: string }
+      member.api = address
       member.otlp = otlp === undefined ? undefined : new URL(otlp).host
     })
     createInterface({ input: child.stderr }).on('line', (line) => {
@@ -156,6 +161,7 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
         control: {},
         child: undefined,
         otlp: undefined,
+        api: undefined,
         isTold: false,
         running: undefined,
       }
@@ -186,6 +192,7 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
       ),
     pid: (name) => members.get(name)?.child?.pid,
     otlp: (name) => members.get(name)?.otlp,
+    api: (name) => members.get(name)?.api,
     kill(name) {
       const member = members.get(name)
       const child = member?.child

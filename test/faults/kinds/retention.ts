@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { Kafka } from 'kafkajs'
 import { createKafka } from '../../../coordinator/log/connection.ts'
+import { retried } from '../../../coordinator/log/retried.ts'
 import { root } from '../../../dev/tools.ts'
 import type { Ground } from './ground.ts'
 
@@ -19,6 +20,7 @@ const limits = {
   unreadWithinMs: 20_000,
   toldWithinMs: 30_000,
   cliMs: 15_000,
+  awayMs: 40_000,
   transactionMs: 60_000,
 } as const
 
@@ -39,22 +41,31 @@ export async function deleteUnread(
     maxInFlightRequests: 1,
     transactionTimeout: limits.transactionMs,
   })
-  await producer.connect()
-  const transaction = await producer.transaction()
+  const transaction = await producer
+    .connect()
+    .then(() => producer.transaction())
+    // The broker is away: another fault has been quicker.
+    .catch(() => undefined)
+  if (transaction === undefined) return false
   try {
     const held = await transaction.send({ topic, messages: [{ partition, value: 'held' }] })
     const from = Number(held[0]?.baseOffset)
-    const end = await untilUnread(kafka, { topic, partition, from, forMs })
+    const end = await again(() => untilUnread(kafka, { topic, partition, from, forMs }))
     const to = end - limits.leftRecords
     if (to <= from) return false
-    await deleteUpTo(kafka, { topic, partition, to })
+    await again(() => deleteUpTo(kafka, { topic, partition, to }))
     notes.deletions.push({ topic: TOPIC, partition, to, atMs: Date.now() })
   } finally {
     await transaction.abort().catch(() => {}) // it ends by itself
-    await producer.disconnect()
+    await producer.disconnect().catch(() => {})
   }
   await accept(ground, partition)
   return true
+}
+
+/** While the broker is away for another fault: what it does twice is done once. */
+function again<T>(work: () => Promise<T>): Promise<T> {
+  return retried(work, { firstMs: 200, maxMs: 1_000, totalMs: limits.awayMs }, () => true)
 }
 
 type Held = {
@@ -89,6 +100,8 @@ async function deleteUpTo(
   await admin.connect()
   try {
     const partitions = [{ partition, offset: String(to) }]
+    // It does not ask by itself where the partitions are.
+    await admin.fetchTopicOffsets(topic)
     await admin.deleteTopicRecords({ topic, partitions })
   } finally {
     await admin.disconnect()
@@ -98,16 +111,26 @@ async function deleteUpTo(
 /** As a person would: look what is lost, and accept exactly that. */
 async function accept(ground: Ground, task: number): Promise<void> {
   for (const endsMs = Date.now() + limits.toldWithinMs; Date.now() < endsMs;) {
-    if (await cli(ground, ['tasks', '--accept-loss', String(task), '--reason', 'faults'])) return
+    if (await cli(ground, ['tasks', '--accept-loss', `${TOPIC}/${task}`, '--reason', 'faults']))
+      return
     await sleep(limits.lookMs)
   }
 }
 
-async function cli({ brokers, topicPrefix }: Ground, args: readonly string[]): Promise<boolean> {
+async function cli(
+  { brokers, topicPrefix, crew }: Ground,
+  args: readonly string[],
+): Promise<boolean> {
   const env = {
     ...process.env,
     KAFKA_BROKERS: brokers.join(','),
     WELLSPRING_TOPIC_PREFIX: topicPrefix,
+    // Any of them answers for all.
+    WELLSPRING_CONTROL:
+      crew
+        .names()
+        .map((name) => crew.api(name))
+        .find(Boolean) ?? '',
   }
   try {
     await run(join(root, 'node_modules/.bin/wellspring'), args, { env, timeout: limits.cliMs })
