@@ -1,6 +1,7 @@
 // Ways to break the protocol of takeover.md, each with the tests that must then fail. `find` stands exactly once in
 // its file. What a judge sees first is not always the worst that follows.
 import type { patches } from '../../coordinator/log/patches.ts'
+import { downMutants } from './down.ts'
 import { contractMutants } from './contracts.ts'
 import { hostileMutants } from './hostile.ts'
 import { imageMutants } from './images.ts'
@@ -342,4 +343,5 @@ export const mutants: readonly Mutant[] = [
   ...responseMutants,
   ...hostileMutants,
   ...stateMutants,
+  ...downMutants,
 ]

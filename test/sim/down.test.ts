@@ -1,11 +1,8 @@
 // One task's trouble is that task's: it stays down and says why, whoever owns it; its process and the others go on.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { loadPipeline } from '../../coordinator/core/check.ts'
-import { taskOf } from '../../coordinator/core/ids.ts'
+import { fromBinary } from '@bufbuild/protobuf'
 import { CHECKPOINT_KEY, OWNER_KEY } from '../../coordinator/log/batch.ts'
-import type { InputTopic } from '../../coordinator/log/port.ts'
 import type { Down } from '../../coordinator/taking-over.ts'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import {
@@ -13,119 +10,21 @@ import {
   OwnerSchema,
   PlateStateSchema,
 } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { DeadLetter } from '#proto/wellspring/record/v1/output_pb.ts'
-import { DeadLetterSchema, PlateEventSchema } from '#proto/wellspring/record/v1/output_pb.ts'
-import { audit } from '../../cli/audit.ts'
-import type { TopicRecord } from '../../cli/ledger.ts'
-import { imageRecords, planOf, planRecord } from '../e2e/stage.ts'
-import { pipeline as levels } from '../pipelines/echo-levels.ts'
-import { stepsOf } from './checks.ts'
-import type { World, WorldOptions } from './world.ts'
+import { imageRecords, planOf } from '../e2e/stage.ts'
+import type { Stage } from './down-stage.ts'
+import {
+  IMAGES,
+  acceptLoss,
+  audited,
+  committedKeys,
+  deadLetters,
+  names,
+  pipeline,
+  plateState,
+  stage,
+} from './down-stage.ts'
+import type { World } from './world.ts'
 import { openWorld } from './world.ts'
-
-const TASKS = 3
-const IMAGES = 8
-const pipeline = loadPipeline(levels)
-
-/** A plate of each task, by task. */
-const names = Array.from({ length: TASKS }, (_, task) => {
-  for (let at = 0; ; at += 1) if (taskOf(`E/P${at}`, TASKS) === task) return `P${at}`
-})
-const plans = names.map((name) => planOf(name, { wells: IMAGES, sites: 1, channels: 1 }))
-
-type Stage = {
-  readonly world: World
-  readonly announce: (task: number, from: number, to: number) => void
-  readonly downOf: (task: number) => Down | undefined
-  readonly closed: () => ReadonlySet<string>
-  readonly until: (what: () => boolean, why: string) => Promise<void>
-}
-
-/** Two processes; every plate is planned, and none of its images announced. */
-async function stage(options: Partial<WorldOptions> = {}): Promise<Stage> {
-  const world = openWorld({ seed: 4, tasks: TASKS, pipeline, script: () => undefined, ...options })
-  world.start()
-  world.start()
-  world.after(1, () => world.rebalance())
-  plans.forEach((plan, task) => {
-    const { key, value } = planRecord(plan)
-    world.after(5, () => world.broker.produce('commands.v1', task, key, value))
-  })
-  const until: Stage['until'] = async (what, why) => {
-    assert.ok(await world.run(world.nowMs() + 200_000, what), `never: ${why}`)
-  }
-  await until(
-    () =>
-      new Set(committedKeys(world, CHECKPOINT_KEY).map(({ partition }) => partition)).size ===
-      TASKS,
-    'every task has a checkpoint',
-  )
-  return {
-    world,
-    announce(task, from, to) {
-      const plan = plans[task]
-      for (const { key, value } of plan ? imageRecords(plan).slice(from, to) : [])
-        world.broker.produce('images.v1', task, key, value)
-    },
-    downOf(task) {
-      for (const { host } of world.processes) {
-        const engine = host.engine(task)
-        if (engine && engine.phase !== 'running') return engine.trouble().down()
-      }
-      return undefined
-    },
-    closed() {
-      const events = world.broker.committed('plate-events.v1')
-      return new Set(
-        events.flatMap(({ value }) => (value ? [fromBinary(PlateEventSchema, value).entity] : [])),
-      )
-    },
-    until,
-  }
-}
-
-function committedKeys(world: World, wanted: string) {
-  return world.broker.committed('state.v1').filter(({ key }) => key?.toString() === wanted)
-}
-
-function acceptLoss(
-  world: World,
-  task: number,
-  loss: { topic: InputTopic; from: number; to: number },
-): void {
-  const value = { ...loss, partition: task }
-  const command = create(CommandSchema, {
-    id: `${loss.from}-${loss.to}`,
-    author: 'ada',
-    reason: 'the share was full',
-    action: { case: 'acceptLoss', value },
-  })
-  world.broker.produce('commands.v1', task, 'accept-loss', toBinary(CommandSchema, command))
-}
-
-function deadLetters(world: World): DeadLetter[] {
-  return world.broker
-    .committed('dead-letters.v1')
-    .flatMap(({ value }) => (value ? [fromBinary(DeadLetterSchema, value)] : []))
-}
-
-function plateState(world: World, task: number) {
-  const found = committedKeys(world, `E/${names[task]}/a1`).at(-1)
-  assert.ok(found?.value)
-  return fromBinary(PlateStateSchema, found.value)
-}
-
-function audited(world: World) {
-  const records = (['commands.v1', 'results.v1', 'dead-letters.v1'] as const).flatMap((topic) =>
-    world.broker.committed(topic).flatMap(({ partition, offset, key, value, headers }) => {
-      const type = headers['wellspring-type'] ?? CommandSchema.typeName
-      const record = { topic, partition, offset, key: key?.toString() ?? '', type }
-      return value ? [{ ...record, value } satisfies TopicRecord] : []
-    }),
-  )
-  return audit(records, { label: pipeline.label, steps: stepsOf(pipeline) })
-}
 
 /** Both processes stand still, task 0 and the others get images, and those of task 0 are deleted up to `low`. */
 async function deletedWhileStopped({ world, announce, until }: Stage, low: number): Promise<void> {
@@ -391,4 +290,41 @@ test('what was read may be deleted at any time', async () => {
   await until(() => closed().size === 3, 'all plates close')
   for (const task of [0, 1, 2]) assert.equal(downOf(task), undefined)
   assert.equal(audited(world).losses.length, 0)
+})
+
+test('a stale owner that is down claims nothing from who runs the task', async () => {
+  let isBroken = false
+  const broken: typeof pipeline = {
+    ...pipeline,
+    at(level) {
+      if (isBroken && new Error().stack?.includes('core/restore.ts')) throw new TypeError('broken')
+      return pipeline.at(level)
+    },
+  }
+  const { world, announce, downOf, closed, until } = await stage({ pipeline: broken })
+  const [stale, other] = world.processes
+  assert.ok(stale && other)
+  const deal = (deaf: readonly string[], mine: number[], others: number[]): void =>
+    world.broker.rebalance(
+      new Map([
+        [stale.name, mine],
+        [other.name, others],
+      ]),
+      new Set(deaf),
+    )
+  isBroken = true
+  deal([], [], [1, 2])
+  deal([], [0], [1, 2])
+  await until(() => downOf(0) !== undefined, 'task 0 is down')
+  isBroken = false
+  deal([stale.name], [], [0, 1, 2])
+  await until(() => other.host.engine(0)?.phase === 'running', 'the other one runs it')
+  const claims = (): number =>
+    committedKeys(world, OWNER_KEY).filter(({ partition }) => partition === 0).length
+  const before = claims()
+  for (const task of [0, 1, 2]) announce(task, 0, IMAGES)
+  await until(() => closed().size === 3, 'all plates close')
+  await world.run(world.nowMs() + 150_000, () => false)
+  assert.equal(claims(), before)
+  assert.equal(other.host.engine(0)?.phase, 'running')
 })
