@@ -3,42 +3,56 @@
 // takes the task over in between finds the same again.
 import type { Event } from './core/event.ts'
 import { isEntityKey, plateOf } from './core/ids.ts'
+import type { Task } from './core/state.ts'
 import { entityOf } from './core/state.ts'
 import { UnwritableState } from './core/unreadable.ts'
 import { PROCESSING_FAILED, failureOf } from './log/caution.ts'
-import { LogError } from './log/port.ts'
+import type { InputTopic } from './log/port.ts'
+import { INPUT_TOPICS, LogError } from './log/port.ts'
 import type { TaskOptions } from './task-options.ts'
 
 export type Stops = {
   /**
-   * What a flush failed for: as it is, or, of a record that cannot be written and is of no plate that can be stopped for
-   * it, as an error of kind fatal.
+   * What the task failed for, when its inputs were taken in so far: as it is, or, of a record that cannot be written and
+   * is of no plate that can be stopped for it, as an error of kind fatal.
    */
-  noted(error: unknown): unknown
-  /** Plates to be marked as soon as the task runs again. */
-  events(): readonly Event[]
-  /** The marks are committed. */
-  committed(): void
+  noted(error: unknown, takenIn: Next): unknown
+  /** The task runs again: plates to be marked. */
+  begin(state: Task): readonly Event[]
+  /** A flush is committed, and with it its marks; it has passed the inputs so far. */
+  committed(state: Task, next: Next): void
 }
 
+type Next = Readonly<Record<InputTopic, number>>
 type Stop = Extract<Event, { kind: 'stop' }>
+/** What was taken in when it failed is taken in again: the command that let the plate go on must not do so again. */
+type Waiting = { readonly stop: Stop; readonly until: Next; isMarked: boolean }
 
 export function stops({ logger, task }: Pick<TaskOptions, 'logger' | 'task'>): Stops {
-  let waiting: readonly Stop[] = []
+  let waiting: readonly Waiting[] = []
   return {
-    noted(error) {
+    noted(error, takenIn) {
       const stop = stopFor(error)
       if (stop === undefined) return error
       const { plate, reason, message } = stop
-      if (plate === '' || waiting.some((one) => one.plate === plate))
+      if (plate === '' || waiting.some((one) => one.stop.plate === plate && !one.isMarked))
         return new LogError('fatal', `${reason}: ${message}`, { cause: error })
-      waiting = [...waiting, stop]
+      waiting = [...waiting, { stop, until: { ...takenIn }, isMarked: false }]
       logger('error', 'a plate stops: the others go on', { task, plate, reason, error: message })
       return new LogError('unwritable', message, { cause: error })
     },
-    events: () => waiting,
-    committed() {
-      waiting = []
+    begin(state) {
+      for (const { stop } of waiting) state.stopping.add(stop.plate)
+      return waiting.flatMap(({ stop, isMarked }) => (isMarked ? [] : [stop]))
+    },
+    committed(state, next) {
+      if (waiting.length === 0) return
+      for (const one of waiting) one.isMarked = true
+      waiting = waiting.filter(({ until }) =>
+        INPUT_TOPICS.some((topic) => next[topic] < until[topic]),
+      )
+      state.stopping.clear()
+      for (const { stop } of waiting) state.stopping.add(stop.plate)
     },
   }
 }

@@ -200,8 +200,9 @@ export class TaskEngine {
     if (this.#isLeaving) this.leave()
     else {
       log.pause(this.task)
+      const noted = this.#stops.noted(failed, this.#inbox.next)
       this.#reset('taking-over')
-      this.#takingOver.begin(this.#stops.noted(failed))
+      this.#takingOver.begin(noted)
     }
     void closed()
   }
@@ -238,7 +239,7 @@ export class TaskEngine {
     this.#batch.touched = back.letGo.length > 0
     for (const one of back.letGo) this.#perform(loseInput(back.state, one, clock.nowMs()))
     this.#status.all(back.state)
-    for (const event of this.#stops.events()) this.#take(event)
+    for (const event of this.#stops.begin(back.state)) this.#take(event)
     this.#perform(restored(back.state, clock.nowMs(), random))
     log.resume(this.task, back.next)
     this.#pump()
@@ -354,7 +355,7 @@ export class TaskEngine {
     const committed = (): void => {
       this.#flushing = undefined
       this.#flushSeq = head.flushSeq
-      this.#stops.committed()
+      this.#stops.committed(state, head.next)
       this.#caution.committed(head.caution)
       for (const key of batch.outcomes) this.#options.caller.release(key)
       for (const call of batch.afterCommit) this.#calls.start(call)

@@ -109,14 +109,19 @@ function onPlateWide(
     const message = `"${entity}" is no known plate: name one as npx wellspring plates shows it`
     return refuse(cx, event, { entity, reason: 'UNKNOWN_ENTITY', message })
   }
-  if (isStopped(cx.task, entity)) return endStop(cx, wish)
+  if (isStopped(cx.task, entity)) return endStop(cx, wish, event)
   sweepOrRefuse(cx, wish, event)
 }
 
 /** The operator's word on a stopped plate: it goes on, or it is given up and forgotten. */
-function endStop(cx: Context, { entity, close }: SweepWish): void {
-  const plate = plateStateOf(cx, entity)
+function endStop(
+  cx: Context,
+  { entity, close }: SweepWish,
+  event: Extract<Event, { kind: 'command' }>,
+): void {
   if (close) return retire(cx, entity)
+  if (cx.task.stopping.has(entity)) return refuseStopped(cx, event, entity)
+  const plate = plateStateOf(cx, entity)
   delete plate.stopped
   resume(cx, entity)
 }

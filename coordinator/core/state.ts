@@ -87,6 +87,8 @@ export type Task = {
   readonly sites: Entities<typeof SiteStateSchema>
   /** What is large of step runs (payload.ts). */
   readonly payloads: Entities<typeof RunPayloadSchema>
+  /** Plates that a command which is taken in anew had let go on, in vain: it must not do so again. */
+  readonly stopping: Set<string>
   /** Layout of a plate acquisition; undefined before its plan arrives. */
   shape(plate: string): Shape | undefined
   dropPlan(plate: string): void
@@ -123,6 +125,7 @@ export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVE
     bounds,
     journalVersion: 1,
     losses: [],
+    stopping: new Set(),
     plans,
     plates: entities({ schema: PlateStateSchema, decodedMax }),
     wells,

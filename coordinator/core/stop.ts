@@ -16,7 +16,7 @@ import { FAILURE_BYTES_MAX, boundedFailure, cutBytes } from './text.ts'
 /** Marks a plate as stopped, and says so in a dead letter of its own. */
 export function stop(cx: Context, { plate: key, reason, message }: StopEvent): void {
   const plate = plateStateOf(cx, key)
-  if (plate.stopped) return
+  cx.task.stopping.add(key)
   plate.stopped = create(StoppedSchema, {
     reason: cutBytes(reason, FAILURE_BYTES_MAX.reason),
     message: cutBytes(message, FAILURE_BYTES_MAX.message),

@@ -114,7 +114,7 @@ export const stateMutants: readonly Mutant[] = [
     edits: [
       {
         file: 'coordinator/stops.ts',
-        find: '      waiting = [...waiting, stop]\n',
+        find: '      waiting = [...waiting, { stop, until: { ...takenIn }, isMarked: false }]\n',
         replace:
           "      if (plate !== '') return new LogError('fatal', message, { cause: error })\n",
       },
@@ -126,11 +126,21 @@ export const stateMutants: readonly Mutant[] = [
     edits: [
       {
         file: 'coordinator/stops.ts',
-        find: '    events: () => waiting,\n',
-        replace: '    events: () => waiting.slice(1),\n',
+        find: '(isMarked ? [] : [stop])',
+        replace: '(isMarked || stop ? [] : [stop])',
       },
     ],
     tests: [stops('stops alone')],
+  },
+  {
+    name: 'a command lets a plate go on again, in vain',
+    edits: [
+      core('commands')(
+        '  if (cx.task.stopping.has(entity)) return refuseStopped(cx, event, entity)\n',
+        '',
+      ),
+    ],
+    tests: [stops("by a person's word")],
   },
   {
     name: 'a stopped plate goes on taking images in',

@@ -40,9 +40,10 @@ function begin(seed: number): Story {
     seed,
     tasks: 1,
     pipeline,
-    script: ({ effectKey }) => {
+    script: ({ effectKey, entity }) => {
       executions.set(effectKey, (executions.get(effectKey) ?? 0) + 1)
-      return undefined
+      // Under way when it stops.
+      return entity.startsWith(FAT) ? { kind: 'late', delayMs: 700 } : undefined
     },
     recordBytesMax: () => recordBytesMax,
   })
@@ -169,6 +170,9 @@ for (const seed of [1, 2, 3, 4]) {
     const again = statusOf(world, FAT)?.stopped
     assert.equal(again?.reason, 'STATE_TOO_LARGE')
     assert.notDeepEqual(again.at, before)
+    assert.deepEqual(world.processes[0]?.host.engine(0)?.trouble().down(), undefined)
+    const own = letters(world).filter(({ origin }) => origin === undefined)
+    assert.equal(own.length, 2, 'it has stopped twice, however often that was tried')
     world.raise()
     command(world, redrive(FAT))
     announceAgain(world)
