@@ -94,7 +94,7 @@ async function forward(
 }
 
 /** Messages in a record of spans, which is 1 MB at most: each costs some 200 bytes. */
-const MESSAGES_MAX = 100_000
+const MESSAGES_MAX = 250_000
 
 /** undefined: a tombstone, or no spans. */
 function requestIn(

@@ -5,7 +5,7 @@ import type { Event } from './core/event.ts'
 import { isEntityKey, plateOf } from './core/ids.ts'
 import type { Task } from './core/state.ts'
 import { entityOf } from './core/state.ts'
-import { UnwritableState } from './core/unreadable.ts'
+import { UnreadableState, UnwritableState } from './core/unreadable.ts'
 import { PROCESSING_FAILED, failureOf } from './log/caution.ts'
 import type { InputTopic } from './log/port.ts'
 import { INPUT_TOPICS, LogError } from './log/port.ts'
@@ -73,7 +73,8 @@ export function takeOrStop(event: Event, take: (event: Event) => void): void {
   try {
     take(event)
   } catch (error) {
-    throw 'entity' in event ? new EventFailed(event.entity, error) : error
+    if (error instanceof UnreadableState || !('entity' in event)) throw error
+    throw new EventFailed(event.entity, error)
   }
 }
 

@@ -3,7 +3,7 @@ import type { Kafka } from 'kafkajs'
 import { toLogError } from './connection.ts'
 import { clusterOf, earliest, latest, readCommitted, readUncommitted } from './internals.ts'
 import { OPENED_BYTES_MAX } from './codecs.ts'
-import { DAMAGED, nameOf, rangeOf, readAll } from './fetched.ts'
+import { DAMAGED, rangeOf, readAll } from './fetched.ts'
 import type { PartitionData, Range } from './fetched.ts'
 import type { Broker, Cluster } from './internals.ts'
 import { LogError } from './port.ts'
@@ -64,13 +64,13 @@ export type Place = {
 
 /**
  * Reads a partition to the high watermark seen at the start, or until `onRecord` says so; returns the next offset.
- * Where a record cannot be read it rejects with LogError fatal, unless that is passed.
+ * What cannot be read is told in its turn, and passed unless that throws.
  */
 export async function readPartition(
   reader: Reader,
   { topic, partition, from, isLent = false }: Place,
   onRecord: (record: LogRecord) => boolean,
-  onUnreadable: (unreadable: Unreadable) => void = refuse,
+  onUnreadable: (unreadable: Unreadable) => void,
 ): Promise<number> {
   const { low, high } = at(await reader.offsets(topic, [partition]), partition)
   if (from > high) {
@@ -115,10 +115,6 @@ function ahead(
   const fetching = reader.fetch(topic, new Map([[partition, next]]))
   fetching.catch(() => {})
   return fetching
-}
-
-function refuse(unreadable: Unreadable): never {
-  throw new LogError('fatal', `Cannot read ${nameOf(unreadable)}: ${unreadable.message}`)
 }
 
 /** Mostly there is nothing unreadable. */

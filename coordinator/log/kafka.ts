@@ -4,6 +4,7 @@ import type { Kafka } from 'kafkajs'
 import type { Logger } from '../logger.ts'
 import { bounded, createKafka, toLogError } from './connection.ts'
 import { openReader, readPartition } from './fetch.ts'
+import { nameOf } from './fetched.ts'
 import { Group } from './group.ts'
 import { LogError, OUTPUT_TOPICS, PLATE_EVENT_PARTITIONS } from './port.ts'
 import type {
@@ -18,6 +19,7 @@ import type {
 import { lending } from './responses.ts'
 import { openSettings } from './topic-settings.ts'
 import { checkTopics } from './topics.ts'
+import { TaskTrouble, unreadable } from './trouble.ts'
 import { openTransactions } from './transactions.ts'
 import type { Outcome, Place, Transactions } from './transactions.ts'
 import type { Batches } from './writer.ts'
@@ -88,7 +90,11 @@ export async function openKafkaLog(options: KafkaLogOptions): Promise<Log> {
       }),
     readState(task, from, onRecord) {
       const place = { topic: 'state.v1', partition: task, from, isLent: true } as const
-      return lending(() => readPartition(reader, place, onRecord))
+      return lending(() =>
+        readPartition(reader, place, onRecord, (one) => {
+          throw new TaskTrouble(unreadable(`${nameOf(one)}: ${one.message}`))
+        }),
+      )
     },
     async inputOffsets(task) {
       const offsets = async (topic: InputTopic): Promise<Offsets> =>

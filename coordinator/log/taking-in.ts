@@ -1,5 +1,6 @@
 // The next of the inputs, taken in under the guard against what kills a process or throws.
 import type { Event } from '../core/event.ts'
+import { UnreadableState } from '../core/unreadable.ts'
 import type { Caution } from './caution.ts'
 import { failureOf } from './caution.ts'
 import type { Inbox } from './inbox.ts'
@@ -10,7 +11,7 @@ type Parts = { readonly inbox: Inbox; readonly caution: Caution; readonly intake
 
 /**
  * False: a flush must be committed before anything more is taken in. What `take` throws becomes a LogError of kind
- * unknown: memory is not to be trusted, and the next time the record is set aside.
+ * unknown: memory is not to be trusted, and the next time the record is set aside. UnreadableState stays what it is.
  */
 export function takeNext({ inbox, caution, intake }: Parts, take: (event: Event) => void): boolean {
   const input = inbox.peek()
@@ -25,6 +26,8 @@ export function takeNext({ inbox, caution, intake }: Parts, take: (event: Event)
   try {
     take(intake.eventOf(input, guilt))
   } catch (error) {
+    // That is not the record's fault.
+    if (error instanceof UnreadableState) throw error
     caution.blame(input, error)
     throw new LogError('unknown', failureOf(error), { cause: error })
   }

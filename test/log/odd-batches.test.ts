@@ -129,7 +129,7 @@ test('state that cannot be read is named, and not read again without end; a comm
   const state: string[] = []
   await assert.rejects(
     log.readState(0, 0, ({ value }) => state.push(String(value)) < 0),
-    /^LogError: Cannot read state.v1\/0 at 1: \d+ bytes of zstd become more than 16777216$/,
+    /^TaskTrouble: state.v1 cannot be read: state.v1\/0 at 1: \d+ bytes of zstd become more than 16777216$/,
   )
   assert.deepEqual(state, ['a'])
   const commands: string[] = []

@@ -238,6 +238,23 @@ const odd: readonly [name: string, set: Buffer, records: number[], unreadable: s
     ['6-7 UNDECODABLE_BATCH'],
   ],
   [
+    'more in a record than it says',
+    batchBytes([], {
+      ...at,
+      body: second(
+        Buffer.of(0),
+        varint(0),
+        varint(1),
+        varint(-1),
+        varint(-1),
+        varint(0),
+        varint(7),
+      ),
+    }),
+    [5],
+    ['6-7 UNDECODABLE_BATCH'],
+  ],
+  [
     'headers that do not fit',
     batchBytes([], {
       ...at,
