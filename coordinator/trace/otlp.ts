@@ -2,8 +2,7 @@
 // bounded memory and slices of time; what can never be taken is refused for good, and only real overload for now.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
-import { gunzip, inflate } from 'node:zlib'
+import { createGunzip, createInflate } from 'node:zlib'
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { Listening } from '../listen.ts'
 import { listenHttp } from '../listen.ts'
@@ -19,11 +18,9 @@ const protobuf = 'application/x-protobuf'
 export const receiverLimits = {
   /** Of one body, as it comes and unpacked. */
   bodyBytesMax: 4 * 1024 * 1024,
-  /** Bodies that are being read or wait for their turn, together. */
+  /** Bodies that are being read or wait for their turn, and records that are being written, together. */
   bytesHeldMax: 16 * 1024 * 1024,
   postsMax: 64,
-  /** Bodies that are unpacked, looked through and written at once. */
-  worksMax: 2,
   /** Looking through a body takes so much time of the process, then leaves it to others for so long. */
   sliceMs: 5,
   restMs: 10,
@@ -80,43 +77,50 @@ function refusalOf(cause: unknown): { status: number; message: string } {
 class Desk {
   readonly #limits: ReceiverLimits
   readonly #onTraces: ReceiverOptions['onTraces']
-  readonly #waiting: (() => void)[] = []
+  /** What is unpacked, one body at a time. */
+  readonly #lent: Buffer
+  #last: Promise<unknown> = Promise.resolve()
   #posts = 0
-  #works = 0
   #bytesHeld = 0
 
   constructor({ limits, onTraces }: ReceiverOptions) {
     this.#limits = { ...receiverLimits, ...limits }
     this.#onTraces = onTraces
+    this.#lent = Buffer.allocUnsafeSlow(this.#limits.bodyBytesMax)
   }
 
   async answer(request: IncomingMessage): Promise<Uint8Array> {
     const encoding = encodingOf(request)
     if (this.#posts >= this.#limits.postsMax) throw busy()
     this.#posts += 1
-    let held = 0
+    const held = new Held((bytes) => this.#hold(bytes))
     try {
-      const body = await this.#bodyOf(request, (bytes) => {
-        held += bytes
-        this.#bytesHeld += bytes
-        if (this.#bytesHeld > this.#limits.bytesHeldMax) throw busy()
-      })
-      return await this.#inTurn(() => this.#take(body, encoding))
+      const body = await this.#bodyOf(request, held)
+      const { parts, response } = await this.#inTurn(() => this.#look(body, encoding))
+      held.replace(parts.reduce((bytes, { value }) => bytes + value.length, 0))
+      if (parts.length > 0) await this.#onTraces(parts)
+      return response
     } finally {
+      held.replace(0)
       this.#posts -= 1
-      this.#bytesHeld -= held
     }
   }
 
-  async #take(body: Buffer, encoding: Encoding): Promise<Uint8Array> {
-    const { bodyBytesMax } = this.#limits
-    const bytes = await unpacked(body, encoding, bodyBytesMax)
+  #hold(bytes: number): void {
+    this.#bytesHeld += bytes
+    if (bytes > 0 && this.#bytesHeld > this.#limits.bytesHeldMax) throw busy()
+  }
+
+  async #look(
+    body: Buffer,
+    encoding: Encoding,
+  ): Promise<{ parts: TracePart[]; response: Uint8Array }> {
+    const bytes = encoding === 'identity' ? body : await unpacked(body, encoding, this.#lent)
     const scanned = await this.#gently(scan(bytes))
     if (scanned.spans.length === 0 && scanned.rejected > 0)
       throw new Refusal(400, `no span is taken: ${scanned.why}`)
     const parts = await this.#gently(divide(bytes, scanned))
-    if (parts.length > 0) await this.#onTraces(parts)
-    return toBinary(ExportTraceServiceResponseSchema, responseTo(scanned))
+    return { parts, response: toBinary(ExportTraceServiceResponseSchema, responseTo(scanned)) }
   }
 
   /** Drives work to its end in slices, with rests: a flood of bodies leaves most of the time to the tasks. */
@@ -131,19 +135,14 @@ class Desk {
     }
   }
 
+  /** One after another: they share the time that is given to spans, and the buffer. */
   async #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#works < this.#limits.worksMax) this.#works += 1
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    try {
-      return await work()
-    } finally {
-      const next = this.#waiting.shift()
-      if (next) next()
-      else this.#works -= 1
-    }
+    const turn = this.#last.then(work)
+    this.#last = turn.catch(() => {})
+    return await turn
   }
 
-  async #bodyOf(request: IncomingMessage, hold: (bytes: number) => void): Promise<Buffer> {
+  async #bodyOf(request: IncomingMessage, held: Held): Promise<Buffer> {
     const { bodyBytesMax } = this.#limits
     if (Number(request.headers['content-length'] ?? 0) > bodyBytesMax) throw tooMuch(bodyBytesMax)
     const chunks: Buffer[] = []
@@ -151,7 +150,7 @@ class Desk {
     for await (const chunk of request as AsyncIterable<Buffer>) {
       bytes += chunk.length
       if (bytes > bodyBytesMax) throw tooMuch(bodyBytesMax)
-      hold(chunk.length)
+      held.replace(bytes)
       chunks.push(chunk)
     }
     return Buffer.concat(chunks)
@@ -176,16 +175,44 @@ function encodingOf(request: IncomingMessage): Encoding {
   throw new Refusal(415, `content encoding "${encoding}": want gzip or deflate`)
 }
 
-const unpack = { gzip: promisify(gunzip), deflate: promisify(inflate) } as const
+/** Bytes that one post holds: what its part of the sum is. */
+class Held {
+  readonly #hold: (bytes: number) => void
+  #bytes = 0
 
-async function unpacked(body: Buffer, encoding: Encoding, bytesMax: number): Promise<Buffer> {
-  if (encoding === 'identity') return body
-  try {
-    return await unpack[encoding](body, { maxOutputLength: bytesMax })
-  } catch (cause) {
-    if (cause instanceof RangeError) throw tooMuch(bytesMax)
-    throw new Refusal(400, `the body is no ${encoding}: ${String(cause)}`)
+  constructor(hold: (bytes: number) => void) {
+    this.#hold = hold
   }
+
+  /** Now so many instead. Throws when that is too much, and is counted all the same. */
+  replace(bytes: number): void {
+    const more = bytes - this.#bytes
+    this.#bytes = bytes
+    this.#hold(more)
+  }
+}
+
+const unpackers = { gzip: createGunzip, deflate: createInflate } as const
+const chunkBytes = 64 * 1024
+
+/** Unpacks into a buffer, whose beginning is returned. What is larger is refused when it is. */
+async function unpacked(body: Buffer, encoding: Encoding, into: Buffer): Promise<Buffer> {
+  if (encoding === 'identity') return body
+  const stream = unpackers[encoding]({ chunkSize: chunkBytes })
+  stream.end(body)
+  let bytes = 0
+  try {
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      if (bytes + chunk.length > into.length) throw tooMuch(into.length)
+      bytes += chunk.copy(into, bytes)
+    }
+  } catch (cause) {
+    if (cause instanceof Refusal) throw cause
+    throw new Refusal(400, `the body is no ${encoding}: ${String(cause)}`)
+  } finally {
+    stream.destroy()
+  }
+  return into.subarray(0, bytes)
 }
 
 function responseTo({ rejected, why }: Scanned) {

@@ -37,7 +37,7 @@ export async function openRoots(
       }
       // Never what was found: whoever may announce a file would learn of every file that this service may read.
       throw new NotReady(
-        `${uri} differs from what was announced (${artifact.sizeBytes} bytes, SHA-256 ${artifact.sha256}): it is still being copied, or has changed since`,
+        `${uri} differs from what was announced in size or SHA-256: it is still being copied, or has changed since`,
       )
     },
   }
