@@ -184,7 +184,7 @@ const ports: readonly Mutant[] = [
   broken(
     'take text that is none',
     SCAN,
-    ['if (isText && !isUtf8(', 'if (isText && frame.seen < 0 && !isUtf8('],
+    ['if (isText && !this.#isText(slice))', 'if (isText && frame.seen < 0)'],
     scanned('out of bounds is left out'),
   ),
   broken(
