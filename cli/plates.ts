@@ -46,9 +46,6 @@ export async function plates(flags: Flags): Promise<void> {
     say(...stopped.map((status) => `${status.entity}  ${stoppedText(status)}`))
   if (found.length === 0 && flags.output === 'text')
     say('no plates yet: npx wellspring ingest DIR --experiment NAME')
-  const { services } = await ask(flags, (control) => control.getCoordinator({}))
-  const trouble = serviceLines(services)
-  if (trouble.length > 0) say(...trouble)
   for (const status of down)
     say(
       ...troubleLines(status),
@@ -56,6 +53,19 @@ export async function plates(flags: Flags): Promise<void> {
         ? '  its plates stand as they were committed last'
         : '  its plates are not known while it is down',
     )
+  const trouble = await serviceTrouble(flags)
+  if (trouble.length > 0) say(...trouble)
+}
+
+/** What keeps services from being called. The plates are told all the same when that is not to be had. */
+async function serviceTrouble(flags: Flags): Promise<readonly string[]> {
+  try {
+    const { services } = await ask(flags, (control) => control.getCoordinator({}))
+    return serviceLines(services)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    return [`the state of the services is not known: ${why}`]
+  }
 }
 
 /** Why a plate is stopped, and what to type; empty: it is not. */
