@@ -15,20 +15,27 @@ export function readCases(seed: number, count: number, counts: Counts): void {
   const next = openCases(diceOf(seed))
   for (let number = 0; number < count; number += 1) {
     const one = next()
-    const before = process.cpuUsage()
     try {
-      counts.events += kafkaReader(one)
-      memoryReader(one)
+      const { events, ms } = taken(one)
+      counts.events += events
+      // Once it may be the machine: it is the case that takes as long again.
+      if (ms > CASE_CPU_MS && taken(one).ms > CASE_CPU_MS) throw new Error(`it takes ${ms} ms`)
     } catch (error) {
       throw new Error(`seed ${seed}, case ${number}: ${String(error)}`, { cause: error })
     }
-    const { user, system } = process.cpuUsage(before)
-    if (user + system > CASE_CPU_MS * 1_000)
-      throw new Error(`seed ${seed}, case ${number}: took ${(user + system) / 1_000} ms`)
     counts.batches += 1
     counts.records += one.records
     counts.headers += one.headers
   }
+}
+
+/** Through both twins, with the CPU time that it took. */
+function taken(one: Case): { events: number; ms: number } {
+  const before = process.cpuUsage()
+  const events = kafkaReader(one)
+  memoryReader(one)
+  const { user, system } = process.cpuUsage(before)
+  return { events, ms: (user + system) / 1_000 }
 }
 
 export function casesOf(seed: number, count: number): Case[] {
