@@ -186,11 +186,16 @@ export const recordMutants: readonly Mutant[] = [
     tests: [{ file: 'test/log/inbox.test.ts', only: 'opened one at a time' }],
   },
   {
-    name: 'pass a varint that does not end',
+    name: 'take in an offset twice',
+    edits: [decoder(' && (!isWanted || offset > this.#passed)', '')],
+    tests: [decoding('an offset twice')],
+  },
+  {
+    name: 'throw what a decompressor throws',
     edits: [
-      decoder(
-        'if (found === undefined || more === 0) return NaN',
-        'if (found === undefined) return 1',
+      codecs(
+        '  const known = codecs[codec]\n',
+        '  const known = codecs[codec]\n  if (bytes.length > 0) known?.open(bytes, bytesMax)\n',
       ),
     ],
     tests: [fuzzed],
