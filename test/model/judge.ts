@@ -5,6 +5,7 @@ import { emptyTask, loadState } from '../../coordinator/core/state.ts'
 import { CHECKPOINT_KEY, OWNER_KEY, stateDigest } from '../../coordinator/log/batch.ts'
 import type { LogRecord } from '../../coordinator/log/port.ts'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { ended } from './inputs.ts'
 import type { World } from './world.ts'
 
 type Task = { seq: number; writer: string; next: Map<string, number> }
@@ -84,9 +85,10 @@ export class Judge {
       if (mine && hex(stateDigest(mine)) !== hex(stateDigest(state)))
         complaints.push(`T3 task ${task}: its owner believes another state than the log`)
     }
-    const ended = broker.committed('results.v1').length + broker.committed('dead-letters.v1').length
-    if (ended !== scenario.inputs)
-      complaints.push(`T5 ${ended} results and dead letters of ${scenario.inputs} inputs`)
+    if (ended(broker) !== scenario.inputs)
+      complaints.push(
+        `T5 ${ended(broker)} results, dead letters and losses of ${scenario.inputs} inputs`,
+      )
     return complaints
   }
 }

@@ -40,6 +40,7 @@ export function keyOf(world: World): string {
       const state = engine?.state
       parts.push(engine ? `${engine.phase} ${JSON.stringify([engine.load(), engine.next()])}` : '-')
       parts.push(state ? hex(stateDigest(state)) : '-')
+      parts.push(engine?.trouble().down()?.trouble.message ?? '')
     }
   }
   return parts.join('\n')

@@ -24,6 +24,12 @@ export const scenarios: readonly Scenario[] = [
     pipeline: once,
     budget: { faults: 2, moves: 0 },
   },
+  {
+    ...small,
+    name: 'input that is deleted, read or not',
+    isDeleting: true,
+    budget: { faults: 0, moves: 1 },
+  },
   { ...small, name: 'a rebalance', budget: { faults: 0, moves: 1 } },
   {
     ...small,

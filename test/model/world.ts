@@ -1,14 +1,14 @@
 // A world in which nothing happens by itself: every request's arrival, every reply, call, delivery and fault is a
 // choice of the explorer. The coordinator inside is the production one (host, tasks, core) over the memory twins.
 import { create, toBinary } from '@bufbuild/protobuf'
-import { entityKey, hex, partitionKey, sha256, taskOf } from '../../coordinator/core/ids.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline.ts'
+import type { LostInput } from '../../coordinator/log/input-loss.ts'
 import type { MemoryBroker } from '../../coordinator/log/memory.ts'
 import { memoryBroker } from '../../coordinator/log/memory.ts'
+import { ended, image } from './inputs.ts'
 import type { Around, Process } from './process.ts'
 import { READS, startProcess } from './process.ts'
-import { ChannelKind, IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
-import { ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
+import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 
 /** What may still go wrong on the way. */
 export type Budget = { faults: number; moves: number }
@@ -19,6 +19,8 @@ export type Scenario = {
   readonly tasks: number
   readonly processes: number
   readonly inputs: number
+  /** A move may also delete the images that are there, whether they were read or not. */
+  readonly isDeleting?: boolean
   readonly budget: Readonly<Budget>
 }
 
@@ -49,6 +51,9 @@ export class World {
   /** Who has each task, by the newest generation. */
   #owner = ''
   #isHealed = false
+  #isDeleted = false
+  /** The loss that a person has accepted. */
+  #accepted = ''
 
   constructor(scenario: Scenario) {
     this.scenario = scenario
@@ -91,8 +96,7 @@ export class World {
   /** Everything done that was to be done: each input's effect is in the log, and nobody is busy. */
   isComplete(): boolean {
     const { scenario, broker } = this
-    const ended = broker.committed('results.v1').length + broker.committed('dead-letters.v1').length
-    if (broker.hasOpenTransaction() || ended < scenario.inputs) return false
+    if (broker.hasOpenTransaction() || ended(broker) < scenario.inputs) return false
     const owner = this.owner()
     for (let task = 0; task < scenario.tasks; task += 1) {
       const engine = owner?.host.engine(task)
@@ -120,7 +124,8 @@ export class World {
 
   /** Without what tells two worlds apart that go on alike: names of nonces, times. */
   groupKey(): string {
-    return `${this.#owner} ${this.#isHealed} ${this.#markers.size} ${this.#long.size}`
+    const deletion = `${this.#isDeleted} ${this.#accepted}`
+    return `${this.#owner} ${this.#isHealed} ${deletion} ${this.#markers.size} ${this.#long.size}`
   }
 
   generation(): number {
@@ -161,6 +166,8 @@ export class World {
 
   #atRest(): Choice[] {
     if (this.isComplete()) return []
+    const word = this.#wanted()
+    if (word) return [{ name: 'a person accepts what is lost', run: () => this.#accept(word) }]
     const [long] = this.#long.keys()
     if (long) return [{ name: 'time passes', run: () => this.#pass(long) }]
     if (this.#isHealed) {
@@ -168,6 +175,19 @@ export class World {
       return []
     }
     return [{ name: 'the group deals anew', run: () => this.#heal() }]
+  }
+
+  /** What is lost and not accepted, as the owner tells it. */
+  #wanted(): LostInput | undefined {
+    const lost = this.owner()?.host.engine(0)?.trouble().down()?.trouble.lost[0]
+    return lost && this.#accepted !== `${lost.from} ${lost.to}` ? lost : undefined
+  }
+
+  #accept({ topic, task: partition, from, to }: LostInput): void {
+    this.#accepted = `${from} ${to}`
+    const action = { case: 'acceptLoss', value: { topic, partition, from, to } } as const
+    const bytes = toBinary(CommandSchema, create(CommandSchema, { action }))
+    this.broker.produce('commands.v1', partition, 'accept-loss', bytes)
   }
 
   /** So much time that outcomes nobody came for are forgotten. */
@@ -215,6 +235,8 @@ export class World {
         found.push({ name: `task ${task} is fenced`, cost: 'faults', run: () => this.#fence(task) })
     }
     if (this.left.moves > 0) {
+      if (this.scenario.isDeleting && !this.#isDeleted)
+        found.push({ name: 'the images are deleted', cost: 'moves', run: () => this.#delete() })
       for (const { name } of alive) {
         found.push({ name: `all to ${name}`, cost: 'moves', run: () => this.#deal(name) })
         const deaf = alive.filter((one) => one.name !== name)
@@ -227,6 +249,11 @@ export class World {
       }
     }
     return found
+  }
+
+  #delete(): void {
+    this.#isDeleted = true
+    this.broker.deleteBelow('images.v1', 0, this.broker.committed('images.v1').length)
   }
 
   take(choice: Choice): void {
@@ -254,6 +281,8 @@ export class World {
 
   /** A task that was fenced asks nothing more of the broker until it is confirmed. */
   #isWaiting(process: Process): boolean {
+    // One that is down waits for a long time first.
+    if ([...this.#long.values()].includes(process)) return false
     let waiting = 0
     for (let task = 0; task < this.scenario.tasks; task += 1)
       if (process.host.engine(task)?.phase === 'taking-over') waiting += 1
@@ -327,37 +356,5 @@ export class World {
     const process = startProcess(around, `p${this.#named}`)
     this.#processes.push(process)
     return process
-  }
-}
-
-const images = new Map<string, { readonly key: string; readonly bytes: Uint8Array }>()
-
-/** An image of a plate that belongs to the task number % tasks. */
-function image(
-  number: number,
-  tasks: number,
-): { readonly key: string; readonly bytes: Uint8Array } {
-  const known = images.get(`${number} ${tasks}`)
-  if (known) return known
-  for (let plate = 0; ; plate += 1) {
-    const identity = create(IdentitySchema, {
-      experiment: 'E',
-      plate: `P${number}-${plate}`,
-      acquisition: 'a',
-      well: 'A01',
-      timePoint: 0,
-      site: 1,
-      z: 0,
-      channel: 'DNA',
-    })
-    const key = partitionKey(entityKey(identity))
-    if (taskOf(key, tasks) !== number % tasks) continue
-    const sha = hex(sha256(Buffer.from(`image ${number}`)))
-    const artifact = { uri: 'file:///image', sizeBytes: 1, sha256: sha }
-    const channel = { name: 'DNA', kind: ChannelKind.NUCLEI }
-    const message = create(ImageAcquiredSchema, { identity, channel, artifact })
-    const made = { key, bytes: toBinary(ImageAcquiredSchema, message) }
-    images.set(`${number} ${tasks}`, made)
-    return made
   }
 }

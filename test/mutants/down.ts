@@ -23,7 +23,11 @@ export const downMutants: readonly Mutant[] = [
           '    const lost = lostInputs(',
       ),
     ],
-    tests: [sim('deleted unread keeps its task down'), sim('the first owner says')],
+    tests: [
+      sim('deleted unread keeps its task down'),
+      sim('the first owner says'),
+      { file: 'test/model/model.test.ts', only: 'input that is deleted' },
+    ],
   },
   {
     name: 'take a topic that was made anew for one that is read',

@@ -1,7 +1,11 @@
 // npm run sim -- [--seed N] [--worlds M]: runs simulated worlds; a seed that failed is replayed by its number.
 import { parseArgs } from 'node:util'
+import { fromBinary } from '@bufbuild/protobuf'
+import { CheckpointSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { loadPipeline } from '../../coordinator/core/check.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline.ts'
+import { CHECKPOINT_KEY } from '../../coordinator/log/batch.ts'
+import type { InputTopic } from '../../coordinator/log/port.ts'
 import { INPUT_TOPICS } from '../../coordinator/log/port.ts'
 import { pipeline as chain } from '../pipelines/echo-chain.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
@@ -28,6 +32,7 @@ export async function simulate(seed: number): Promise<string[]> {
   for (let count = 0; count < members; count += 1) world.start()
   world.after(1, () => world.rebalance())
   const story = tell(world)
+  if (seed % 3 === 0) retain(world, 300 + (seed % 7) * 400)
   const outageMs = trouble(world)
   const isDone = await world.run(
     WORLD_ENDS_MS,
@@ -52,6 +57,19 @@ export async function simulate(seed: number): Promise<string[]> {
 function retirement(seed: number): number {
   const dice = diceOf(seed ^ 0xf0d9e7)
   return dice() < 0.5 ? Infinity : Math.floor(dice() ** 2 * 10_000)
+}
+
+/** Retention: what was taken in, as far as is committed, is deleted from time to time; nobody may miss it. */
+function retain(world: World, everyMs: number): void {
+  const { broker } = world
+  world.after(everyMs, () => {
+    for (const { key, value, partition } of broker.committed('state.v1')) {
+      if (key?.toString() !== CHECKPOINT_KEY || !value) continue
+      for (const { topic, next } of fromBinary(CheckpointSchema, value).next)
+        broker.deleteBelow(topic as InputTopic, partition, next)
+    }
+    if (world.nowMs() < FAULTS_UNTIL_MS) retain(world, everyMs)
+  })
 }
 
 /** Every task runs somewhere, has read its inputs, and waits for nothing. */
