@@ -44,8 +44,8 @@ export type Crew = {
   pid(name: string): number | undefined
   /** host:port of its OTLP receiver; undefined: it does not run, or has not said it yet. */
   otlp(name: string): string | undefined
-  /** host:port of its control API; the same. */
-  api(name: string): string | undefined
+  /** http://host:port of the control API of one that runs; undefined: none has said it yet. */
+  api(): string | undefined
   kill(name: string): boolean
   control(name: string, change: Control): void
   /** Starts one of another application beside them, and ends it. undefined: it got ready; else how it ended instead. */
@@ -62,13 +62,15 @@ export type CrewOptions = {
   readonly onChange: () => void
 }
 
+/** URLs that it tells when it is ready. */
+type Ready = { readonly otlp?: string; readonly control?: string }
+
 type Member = {
   readonly name: string
   isWanted: boolean
   control: Control
   child: ChildProcess | undefined
-  otlp: string | undefined
-  api: string | undefined
+  ready: Ready
   /** It was told to go. */
   isTold: boolean
   running: Promise<void> | undefined
@@ -100,8 +102,7 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
       onChange()
       const how = await endOf(child)
       member.child = undefined
-      member.otlp = undefined
-      member.api = undefined
+      member.ready = {}
       const isAtPoint = member.control.killAt !== undefined && how === 'SIGKILL'
       const isMeant = member.isTold || isAtPoint
       events.push({ kind: 'ended', name, atMs: Date.now(), how, isMeant })
@@ -138,9 +139,7 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
     child.once('close', () => file.end())
     createInterface({ input: child.stdout }).on('line', (line) => {
       if (!line.startsWith('{')) return
-      const { otlp, address } = JSON.parse(line) as { otlp?: string; address?: string }
-      member.api = address
-      member.otlp = otlp === undefined ? undefined : new URL(otlp).host
+      member.ready = JSON.parse(line) as Ready
     })
     createInterface({ input: child.stderr }).on('line', (line) => {
       file.write(`${line}\n`)
@@ -160,8 +159,7 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
         isWanted: false,
         control: {},
         child: undefined,
-        otlp: undefined,
-        api: undefined,
+        ready: {},
         isTold: false,
         running: undefined,
       }
@@ -191,8 +189,12 @@ export function openCrew({ dir, env, onChange }: CrewOptions): Crew {
         child?.pid === undefined ? [] : [{ name, pid: child.pid, vitals: vitalsFile(name) }],
       ),
     pid: (name) => members.get(name)?.child?.pid,
-    otlp: (name) => members.get(name)?.otlp,
-    api: (name) => members.get(name)?.api,
+    otlp(name) {
+      const { otlp } = members.get(name)?.ready ?? {}
+      return otlp === undefined ? undefined : new URL(otlp).host
+    },
+    api: () =>
+      [...members.values()].find(({ ready }) => ready.control !== undefined)?.ready.control,
     kill(name) {
       const member = members.get(name)
       const child = member?.child

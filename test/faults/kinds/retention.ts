@@ -6,7 +6,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { Kafka } from 'kafkajs'
 import { createKafka } from '../../../coordinator/log/connection.ts'
-import { retried } from '../../../coordinator/log/retried.ts'
 import { root } from '../../../dev/tools.ts'
 import type { Ground } from './ground.ts'
 
@@ -20,7 +19,6 @@ const limits = {
   unreadWithinMs: 20_000,
   toldWithinMs: 30_000,
   cliMs: 15_000,
-  awayMs: 40_000,
   transactionMs: 60_000,
 } as const
 
@@ -41,31 +39,22 @@ export async function deleteUnread(
     maxInFlightRequests: 1,
     transactionTimeout: limits.transactionMs,
   })
-  const transaction = await producer
-    .connect()
-    .then(() => producer.transaction())
-    // The broker is away: another fault has been quicker.
-    .catch(() => undefined)
-  if (transaction === undefined) return false
+  await producer.connect()
+  const transaction = await producer.transaction()
   try {
     const held = await transaction.send({ topic, messages: [{ partition, value: 'held' }] })
     const from = Number(held[0]?.baseOffset)
-    const end = await again(() => untilUnread(kafka, { topic, partition, from, forMs }))
+    const end = await untilUnread(kafka, { topic, partition, from, forMs })
     const to = end - limits.leftRecords
     if (to <= from) return false
-    await again(() => deleteUpTo(kafka, { topic, partition, to }))
+    await deleteUpTo(kafka, { topic, partition, to })
     notes.deletions.push({ topic: TOPIC, partition, to, atMs: Date.now() })
   } finally {
     await transaction.abort().catch(() => {}) // it ends by itself
-    await producer.disconnect().catch(() => {})
+    await producer.disconnect()
   }
   await accept(ground, partition)
   return true
-}
-
-/** While the broker is away for another fault: what it does twice is done once. */
-function again<T>(work: () => Promise<T>): Promise<T> {
-  return retried(work, { firstMs: 200, maxMs: 1_000, totalMs: limits.awayMs }, () => true)
 }
 
 type Held = {
@@ -100,8 +89,6 @@ async function deleteUpTo(
   await admin.connect()
   try {
     const partitions = [{ partition, offset: String(to) }]
-    // It does not ask by itself where the partitions are.
-    await admin.fetchTopicOffsets(topic)
     await admin.deleteTopicRecords({ topic, partitions })
   } finally {
     await admin.disconnect()
@@ -125,12 +112,7 @@ async function cli(
     ...process.env,
     KAFKA_BROKERS: brokers.join(','),
     WELLSPRING_TOPIC_PREFIX: topicPrefix,
-    // Any of them answers for all.
-    WELLSPRING_CONTROL:
-      crew
-        .names()
-        .map((name) => crew.api(name))
-        .find(Boolean) ?? '',
+    WELLSPRING_CONTROL: crew.api() ?? '',
   }
   try {
     await run(join(root, 'node_modules/.bin/wellspring'), args, { env, timeout: limits.cliMs })
