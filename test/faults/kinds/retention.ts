@@ -4,9 +4,11 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import type { Kafka } from 'kafkajs'
+import type { Kafka, Producer, Transaction } from 'kafkajs'
 import { createKafka } from '../../../coordinator/log/connection.ts'
+import { openReader } from '../../../coordinator/log/fetch.ts'
 import { root } from '../../../dev/tools.ts'
+import { surely } from '../feed.ts'
 import type { Ground } from './ground.ts'
 
 const run = promisify(execFile)
@@ -39,15 +41,18 @@ export async function deleteUnread(
     maxInFlightRequests: 1,
     transactionTimeout: limits.transactionMs,
   })
-  await producer.connect()
-  const transaction = await producer.transaction()
+  const transaction = await begin(producer).catch(() => undefined)
+  if (!transaction) return false // the broker is away
   try {
-    const held = await transaction.send({ topic, messages: [{ partition, value: 'held' }] })
+    const held = await transaction
+      .send({ topic, acks: -1, messages: [{ partition, value: 'held' }] })
+      .catch(() => [])
     const from = Number(held[0]?.baseOffset)
-    const end = await untilUnread(kafka, { topic, partition, from, forMs })
+    if (Number.isNaN(from)) return false
+    const end = await untilUnread(kafka, { topicPrefix, partition, from, forMs })
     const to = end - limits.leftRecords
     if (to <= from) return false
-    await deleteUpTo(kafka, { topic, partition, to })
+    await surely(() => deleteUpTo(kafka, { topic, partition, to }))
     notes.deletions.push({ topic: TOPIC, partition, to, atMs: Date.now() })
   } finally {
     await transaction.abort().catch(() => {}) // it ends by itself
@@ -57,27 +62,31 @@ export async function deleteUnread(
   return true
 }
 
+async function begin(producer: Producer): Promise<Transaction> {
+  await producer.connect()
+  return producer.transaction()
+}
+
 type Held = {
-  readonly topic: string
+  readonly topicPrefix: string
   readonly partition: number
   readonly from: number
   readonly forMs: number
 }
 
-/** End offset, when some records are waiting behind the open transaction. */
+/** High watermark, when some records are waiting behind the open transaction. */
 async function untilUnread(kafka: Kafka, held: Held): Promise<number> {
-  const admin = kafka.admin()
-  await admin.connect()
+  const { topicPrefix, partition, from, forMs } = held
+  const reader = openReader(kafka, topicPrefix)
   try {
-    await sleep(held.forMs)
+    await sleep(forMs)
     for (const endsMs = Date.now() + limits.unreadWithinMs; ; await sleep(limits.lookMs)) {
-      const ends = await admin.fetchTopicOffsets(held.topic)
-      const end = Number(ends.find(({ partition }) => partition === held.partition)?.high)
-      if (end - held.from >= limits.unreadMin + limits.leftRecords || Date.now() > endsMs)
-        return end
+      const listed = await reader.offsets(TOPIC, [partition]).catch(() => undefined)
+      const { high = 0 } = listed?.get(partition) ?? {}
+      if (high - from >= limits.unreadMin + limits.leftRecords || Date.now() > endsMs) return high
     }
   } finally {
-    await admin.disconnect()
+    await reader.close()
   }
 }
 
@@ -88,6 +97,8 @@ async function deleteUpTo(
   const admin = kafka.admin()
   await admin.connect()
   try {
+    // Only then does it know who leads the partition.
+    await admin.fetchTopicOffsets(topic)
     const partitions = [{ partition, offset: String(to) }]
     await admin.deleteTopicRecords({ topic, partitions })
   } finally {
