@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { createServer, Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
+import type { TestContext } from 'node:test'
 import type { Modules } from '../../coordinator/log/patches.ts'
 import type { Receiver } from '../../coordinator/log/responses.ts'
 import { giveBack, lending, openSocket, receive } from '../../coordinator/log/responses.ts'
@@ -121,47 +122,63 @@ type Connection = {
 }
 type ConnectionClass = new (options: object) => Connection
 
-test('kafkajs takes what a broken connection left half done for a beginning; patched, it does not', async (t) => {
+const { modules } = patched
+type Encoder = new () => object
+
+/** Asks for what no broker would be asked for; resolves to the payload of the answer. */
+const asked = {
+  request: {
+    apiKey: 18,
+    apiVersion: 0,
+    apiName: 'ApiVersions',
+    encode: () => Promise.resolve(new (modules.load<Encoder>('protocol/encoder'))()),
+  },
+  response: {
+    decode: (bytes: Buffer) => Promise.resolve(bytes),
+    parse: (bytes: Buffer) => Promise.resolve(bytes),
+  },
+  logResponseError: false,
+}
+
+/** A connection of either kafkajs to a server that answers as told: by its number, and the bytes of the answer. */
+async function connectionTo(
+  t: TestContext,
+  by: Modules,
+  answer: (socket: Socket, connection: number, bytes: Buffer) => void,
+): Promise<Connection> {
   let connections = 0
   const server = createServer((socket) => {
-    connections += 1
-    const isFirst = connections % 2 === 1
+    const connection = (connections += 1)
     socket.on('error', () => {})
-    socket.once('data', (asked) => {
-      const answer = response(asked.readInt32BE(8), Buffer.from('answer'))
-      if (isFirst) socket.end(answer.subarray(0, 6))
-      else socket.write(answer)
-    })
+    socket.once('data', (request) =>
+      answer(socket, connection, response(request.readInt32BE(8), Buffer.from('answer'))),
+    )
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.after(() => server.close())
-  const { port } = server.address() as AddressInfo
-  const asked = {
-    request: { apiKey: 18, apiVersion: 0, apiName: 'ApiVersions', encode: () => encoder() },
-    response: {
-      decode: (bytes: Buffer) => Promise.resolve(bytes),
-      parse: (bytes: Buffer) => Promise.resolve(bytes),
-    },
-    logResponseError: false,
-  }
-  const { modules } = patched
-  const encoder = (): Promise<object> =>
-    Promise.resolve(new (modules.load<new () => object>('protocol/encoder'))())
+  type Factory = () => (place: Place) => Socket
+  type Place = { readonly host: string; readonly port: number; readonly onConnect: () => void }
+  const socketFactory =
+    by === modules
+      ? ({ host, port, onConnect }: Place) => openSocket(host, port, onConnect)
+      : by.load<Factory>('network/socketFactory')()
+  const connection = new (by.load<ConnectionClass>('network/connection'))({
+    host: '127.0.0.1',
+    port: (server.address() as AddressInfo).port,
+    logger: { namespace: () => ({ debug() {}, error() {}, warn() {} }) },
+    socketFactory,
+    connectionTimeout: 1_000,
+    requestTimeout: 1_000,
+  })
+  await connection.connect()
+  return connection
+}
+
+test('kafkajs takes what a broken connection left half done for a beginning; patched, it does not', async (t) => {
   const told = async (by: Modules): Promise<string> => {
-    const connection = new (by.load<ConnectionClass>('network/connection'))({
-      host: '127.0.0.1',
-      port,
-      logger: { namespace: () => ({ debug() {}, error() {}, warn() {} }) },
-      socketFactory: (place: { host: string; port: number; onConnect: () => void }) =>
-        by === modules
-          ? openSocket(place.host, place.port, place.onConnect)
-          : original.modules.load<() => (place: object) => Socket>('network/socketFactory')()(
-              place,
-            ),
-      connectionTimeout: 1_000,
-      requestTimeout: 1_000,
-    })
-    await connection.connect()
+    const connection = await connectionTo(t, by, (socket, number, answer) =>
+      number === 1 ? socket.end(answer.subarray(0, 6)) : socket.write(answer),
+    )
     await assert.rejects(connection.send(asked), /Closed connection/)
     await connection.connect()
     const answer = await connection.send(asked).then(String, (error: Error) => error.name)
@@ -170,6 +187,16 @@ test('kafkajs takes what a broken connection left half done for a beginning; pat
   }
   assert.equal(await told(original.modules), 'KafkaJSRequestTimeoutError')
   assert.equal(await told(modules), 'answer')
+})
+
+test('a request to a server that is no broker is refused, and the next connection is taken', async (t) => {
+  const connection = await connectionTo(t, modules, (socket, number, answer) =>
+    socket.write(number === 1 ? 'HTTP/1.1 400 Bad Request' : answer),
+  )
+  await assert.rejects(connection.send(asked), /a response of 1213486160 bytes/)
+  await connection.connect()
+  assert.equal(String(await connection.send(asked)), 'answer')
+  await connection.disconnect()
 })
 
 test('state of many fetches, read by several tasks at once, is what was written', async () => {
