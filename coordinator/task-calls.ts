@@ -31,7 +31,9 @@ export function taskCalls(
       // Nobody can say whether the effect happened, and it must not happen twice.
       return unknownOutcome(call, clock.nowMs())
     },
-    start({ entity, step, effectKey, attempt, request, timeoutMs, generation, trace }) {
+    start(call) {
+      const { entity, step, effectKey, attempt, request, timeoutMs, generation, trace, alone } =
+        call
       const born = life
       const name = { entity, n: trace, step: step.name, generation, attempt }
       const traceparent = attemptTraceparent(owner.application, name)
@@ -40,7 +42,7 @@ export function taskCalls(
       callsOf.set(service, (callsOf.get(service) ?? 0) + 1)
       takeCall(budget, service)
       caller.call(
-        { effectKey, task, step, entity, attempt, request, timeoutMs, traceparent },
+        { effectKey, task, step, entity, attempt, request, timeoutMs, traceparent, alone },
         (outcome) => {
           if (born !== life) return
           calls -= 1

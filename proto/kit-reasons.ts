@@ -1,4 +1,5 @@
-// The reasons that every wrapper may fail for beside those of its contract, and the classes that each may have.
+// What wrappers say of failures beside the words of their contracts: the reasons that each may fail for and the classes
+// that these may have, that the program ended, and the wish of a caller to have it to itself.
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 
 const { RETRYABLE, OVERLOADED, PERMANENT, POISON, AMBIGUOUS } = ErrorClass
@@ -23,3 +24,11 @@ export type KitReason = keyof typeof KIT_REASONS
 export function isKitReason(reason: string): reason is KitReason {
   return Object.hasOwn(KIT_REASONS, reason)
 }
+
+/** ErrorInfo.metadata: the program ended over this call. */
+export const PROGRAM_ENDED = 'program_ended'
+/** Whether it worked on this call alone when it ended. */
+export type ProgramEnded = 'alone' | 'among-others'
+
+/** Metadata of a call, '1': to be worked on while nothing else is, since it may end the program. */
+export const ALONE = 'wellspring-alone'

@@ -16,10 +16,11 @@ import {
 } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
-import type { KitReason } from '../../proto/kit-reasons.ts'
-import { isKitReason, KIT_REASONS } from '../../proto/kit-reasons.ts'
+import type { KitReason, ProgramEnded } from '../../proto/kit-reasons.ts'
+import { isKitReason, KIT_REASONS, PROGRAM_ENDED } from '../../proto/kit-reasons.ts'
 import type { Reason } from '../core/contract.ts'
 import { nameOf, reasonsOf } from '../core/contract.ts'
+import type { Outcome } from '../core/event.ts'
 
 const messageCharsMax = 1_024
 const hintCharsMax = 256
@@ -36,7 +37,10 @@ export type CallError = {
 /** Longest pause that a service can ask for. */
 const retryAfterMaxMs = 300_000
 
-export type Failed = { readonly failure: StepFailure; readonly retryAfterMs?: number }
+export type Failed = Pick<
+  Extract<Outcome, { kind: 'failed' }>,
+  'failure' | 'retryAfterMs' | 'programEnded'
+>
 
 /** What classification needs to know of a step's contract. */
 export type ErrorContract = {
@@ -75,9 +79,29 @@ export function classify(error: CallError, contract: ErrorContract, replica: str
     code: error.code,
     replica,
   })
-  if (!wish) return { failure }
-  const wishedMs = Math.max(0, durationMs(wish))
-  return { failure, retryAfterMs: Math.min(wishedMs, retryAfterMaxMs) }
+  const programEnded = endOf(failure, info)
+  const wishedMs = wish ? Math.max(0, durationMs(wish)) : 0
+  return {
+    failure,
+    ...(wish && { retryAfterMs: Math.min(wishedMs, retryAfterMaxMs) }),
+    ...(programEnded && { programEnded }),
+  }
+}
+
+/** What the wrapper says of its program. Where the failure says enough by itself, that is enough. */
+function endOf({ class: errorClass }: StepFailure, info?: ErrorInfo): ProgramEnded | undefined {
+  if (errorClass !== ErrorClass.RETRYABLE && errorClass !== ErrorClass.AMBIGUOUS) return undefined
+  return ENDS.find((end) => end === info?.metadata[PROGRAM_ENDED])
+}
+
+const ENDS: readonly ProgramEnded[] = ['alone', 'among-others']
+
+/** As failed over a wrapper whose process ended with the call in hand. */
+export function wrapperEnded(failed: Failed, programEnded: ProgramEnded): Failed {
+  const { failure } = failed
+  failure.message = `its wrapper's process ended with it in hand (${failure.message})`
+  failure.hint = 'look at the log of the wrapper; what ends it again and again is found out'
+  return { ...failed, programEnded }
 }
 
 type Meaning = Pick<StepFailure, 'class' | 'reason' | 'hint'> & {

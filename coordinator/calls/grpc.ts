@@ -7,19 +7,21 @@ import { Metadata } from '@grpc/grpc-js'
 import { Code } from '#proto/google/rpc/code_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { ServiceStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
+import type { ProgramEnded } from '../../proto/kit-reasons.ts'
+import { ALONE } from '../../proto/kit-reasons.ts'
 import type { Pipeline } from '../core/pipeline.ts'
 import type { Lookup } from './addresses.ts'
 import type { ErrorContract, Failed } from './classify.ts'
-import { classify, errorContract, failureOf } from './classify.ts'
+import { classify, errorContract, failureOf, wrapperEnded } from './classify.ts'
 import type { Desk } from './desk.ts'
 import { openDesk } from './desk.ts'
 import type { Ending, LaneLimits } from './lane.ts'
 import { laneLimits } from './lane.ts'
 import type { CallRequest, Caller, Outcome } from './port.ts'
 import type { Logger } from '../logger.ts'
-import type { ReplicaOptions } from './replica.ts'
+import type { Connection, Replica, ReplicaOptions } from './replica.ts'
 import type { Service } from './service.ts'
-import { openService, pick, statusOf } from './service.ts'
+import { openService, statusOf } from './service.ts'
 import { openTurns } from './turns.ts'
 import { usesOf } from './uses.ts'
 import { fileLimits, openFiles } from './output-files.ts'
@@ -74,6 +76,7 @@ type Sent = {
   /** Monotonic time at which the call left. */
   readonly leftMs: number
   readonly timing: Outcome['timing']
+  readonly connection: Connection
 }
 
 export function openGrpcCaller(options: GrpcCallerOptions): GrpcCaller {
@@ -103,14 +106,14 @@ class GrpcCalls implements GrpcCaller {
     if (!this.#desk.take(request, onOutcome)) return
     const service = this.#serviceOf(request.step.method.parent)
     service.allow(request.step.policy.inFlightMaxPerReplica)
-    if (service.lane.push(request)) return
+    if (service.push(request)) return
     const message = `${this.#limits.queueLengthMax} calls to ${service.desc.typeName} are waiting`
     const full = { class: ErrorClass.OVERLOADED, reason: 'QUEUE_FULL', hint: 'add replicas' }
     this.#refuse(request, { failure: failureOf({ ...full, message }), retryAfterMs: 1_000 })
   }
 
   /** Starts a call whose turn has come. False: it does not leave. */
-  #start(service: Service, request: CallRequest): boolean {
+  #start(service: Service, request: CallRequest, replica: Replica): boolean {
     if (!this.#desk.isWanted(request.effectKey)) {
       this.#desk.drop(request.effectKey)
       return false
@@ -120,23 +123,25 @@ class GrpcCalls implements GrpcCaller {
       this.#refuse(request, bytes)
       return false
     }
-    const replica = pick(service.replicas)
-    const { address } = replica
+    const { address, connection } = replica
     const { clock } = this.#options
     const startedMs = clock.nowMs()
     const leftMs = performance.now()
     const prepared = this.#prepared(request.step.method)
     const metadata = new Metadata({ waitForReady: true })
     metadata.set('traceparent', request.traceparent)
+    if (request.alone === true) metadata.set(ALONE, '1')
     const options = { deadline: Date.now() + request.timeoutMs }
     const onEnd = (error: ServiceError | null, output?: Buffer): void => {
       replica.inFlight -= 1
       this.#running.delete(call)
       const timing = { startedMs, endedMs: clock.nowMs(), replica: address }
-      this.#turns(() => this.#end({ request, service, prepared, leftMs, timing }, error, output))
+      this.#turns(() =>
+        this.#end({ request, service, prepared, leftMs, timing, connection }, error, output),
+      )
     }
     replica.inFlight += 1
-    const { client } = replica.connection
+    const { client } = connection
     // grpc-js takes a stack trace of every call, for errors that are shown to nobody here.
     const { stackTraceLimit } = Error
     Error.stackTraceLimit = 0
@@ -148,16 +153,20 @@ class GrpcCalls implements GrpcCaller {
 
   #end(sent: Sent, error: ServiceError | null, output?: Buffer): void {
     if (error && isUnsent(error) && this.#takenBack(sent)) return
-    if (error)
-      return this.#failed(
-        sent,
-        classify(callError(error), sent.prepared.contract, sent.timing.replica),
-      )
+    if (error) {
+      const failed = classify(callError(error), sent.prepared.contract, sent.timing.replica)
+      if (!isTransports(error)) return this.#failed(sent, failed)
+      return void sent.connection
+        .fate()
+        .then((fate) =>
+          this.#failed(sent, fate === 'ended' ? wrapperEnded(failed, endOf(sent)) : failed),
+        )
+    }
     const bytes = output ?? Buffer.alloc(0)
     const problem = sent.prepared.check(bytes)
     if (problem && !(problem instanceof Promise)) return this.#failed(sent, { failure: problem })
     const { request, service, leftMs } = sent
-    service.lane.ended(request, { ending: 'answered', leftMs })
+    service.ended(request, { ending: 'answered', leftMs })
     if (!problem) return this.#done(sent, bytes)
     void problem.then((found) =>
       found ? this.#fail(sent, { failure: found }) : this.#done(sent, bytes),
@@ -169,15 +178,16 @@ class GrpcCalls implements GrpcCaller {
   }
 
   #takenBack({ service, request, leftMs }: Sent): boolean {
-    return service.lane.ended(request, { ending: 'unsent', leftMs })
+    return service.ended(request, { ending: 'unsent', leftMs })
   }
 
   /** A failure that the lane must hear of; it may take the call back. */
   #failed(sent: Sent, failed: Failed): void {
     const { request, service, leftMs } = sent
     const ending = endingOf(failed.failure.class)
-    if (service.lane.ended(request, { ending, leftMs, retryAfterMs: failed.retryAfterMs })) return
-    this.#fail(sent, failed)
+    const isNobodys = failed.programEnded === 'alone' && !service.mayBlame(request)
+    if (service.ended(request, { ending, leftMs, retryAfterMs: failed.retryAfterMs })) return
+    this.#fail(sent, isNobodys ? { ...failed, programEnded: 'among-others' } : failed)
   }
 
   #fail({ request, timing }: Sent, failed: Failed): void {
@@ -216,7 +226,7 @@ class GrpcCalls implements GrpcCaller {
       targets,
       limits: this.#limits,
       logger,
-      start: (to, request) => this.#start(to, request),
+      start: (to, request, replica) => this.#start(to, request, replica),
       lookup,
       ...(recheckMs && { recheckMs }),
     })
@@ -287,6 +297,15 @@ function encode({ step, request }: CallRequest): Buffer | Failed {
 /** It was still in its channel when that was given up with its connection. Words of grpc-js. */
 function isUnsent({ code, details }: ServiceError): boolean {
   return Number(code) === Code.UNAVAILABLE && details === 'Channel closed before call started'
+}
+
+/** The connection's own word for a call that was under way. */
+function isTransports({ code, metadata }: ServiceError): boolean {
+  return Number(code) === Code.UNAVAILABLE && metadata.get('grpc-status-details-bin').length === 0
+}
+
+function endOf({ request }: Sent): ProgramEnded {
+  return request.alone === true ? 'alone' : 'among-others'
 }
 
 function callError({ code, details, metadata }: ServiceError): Parameters<typeof classify>[0] {

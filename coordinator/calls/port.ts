@@ -15,6 +15,8 @@ export type CallRequest = {
   readonly timeoutMs: number
   /** W3C trace context that goes with the call: the attempt's CLIENT span. */
   readonly traceparent: string
+  /** It may end the program: to be sent where nothing else is under way, and nothing is sent beside it. */
+  readonly alone?: boolean
 }
 
 export type { Outcome, Timing } from '../core/event.ts'

@@ -14,13 +14,14 @@ import { misfit, word } from './fit.ts'
 /** EXCLUDED: it answers, but cannot be called. */
 export type ReplicaState = 'UNREACHABLE' | 'EXCLUDED' | 'CHECKED'
 
+/** 'ended': the process at the other end is known to be gone. */
+export type Fate = 'ended' | 'unknown'
+
 /** One connection, and the process at its other end. */
 export type Connection = {
   readonly client: Client
-  /**
-   * How it was lost: 'ended' if the process at its other end is known to be gone. Settles soon after it is lost.
-   */
-  readonly fate: Promise<'ended' | 'unknown'>
+  /** What became of it, for a call that failed over it: soon known. */
+  fate(): Promise<Fate>
 }
 
 export type Replica = {
@@ -51,8 +52,10 @@ export type ReplicaOptions = {
 const firstCheckMs = 2_000
 /** Time of one later look. */
 const checkEveryMs = 10_000
-/** Time of the look that follows the loss of a connection. */
+/** Time of the looks that follow the loss of a connection. */
 const lookAfterLossMs = 1_000
+/** A call may fail before the loss of its connection is noticed. */
+const lossNoticedMs = 50
 /** A look waits for the connection; this is only to not spin when it fails at once. */
 const retryEveryMs = 100
 /** Between two looks at a replica that is excluded: first, and doubled up to. */
@@ -88,7 +91,7 @@ type Look =
  */
 class Watched implements Replica {
   readonly address: string
-  connection: Connection
+  connection: Watchable
   inFlight = 0
   state: ReplicaState = 'UNREACHABLE'
   problem = ''
@@ -98,21 +101,18 @@ class Watched implements Replica {
   readonly #ending = new AbortController()
   #instance = ''
   #isTold = false
-  #settleFate: (fate: 'ended' | 'unknown') => void
 
   constructor(options: ReplicaOptions) {
     this.#options = options
     this.address = options.address
-    const opened = open(options.address)
-    this.connection = opened.connection
-    this.#settleFate = opened.settle
+    this.connection = new Watchable(options.address)
     this.firstCheck = this.#look(firstCheckMs, true).then(() => {})
     void this.firstCheck.then(() => this.#watch())
   }
 
   close(): void {
     this.#ending.abort()
-    this.#settleFate('unknown')
+    this.connection.settle('unknown')
     this.connection.client.close()
   }
 
@@ -123,6 +123,7 @@ class Watched implements Replica {
       if (signal.aborted) return
       this.#options.onChange()
       await lost
+      this.connection.isLost = true
       if (signal.aborted) return
       this.#is('UNREACHABLE', 'lost its connection')
       this.#options.onChange()
@@ -151,14 +152,27 @@ class Watched implements Replica {
 
   /** Another channel; and by the first look over it, what became of the process behind the one before. */
   async #reopen(): Promise<void> {
-    const [settle, before] = [this.#settleFate, this.#instance]
-    this.connection.client.close()
-    const opened = open(this.address)
-    this.connection = opened.connection
-    this.#settleFate = opened.settle
-    const look = await this.#look(lookAfterLossMs, false)
-    if (look.kind === 'error') settle(isRefused(look.error) ? 'ended' : 'unknown')
-    else settle(before !== '' && look.answer.instance !== before ? 'ended' : 'unknown')
+    const [lost, before] = [this.connection, this.#instance]
+    lost.client.close()
+    this.connection = new Watchable(this.address)
+    lost.settle(await this.#fateAfter(before))
+  }
+
+  /** By the first looks over the next connection. */
+  async #fateAfter(before: string): Promise<Fate> {
+    const { signal } = this.#ending
+    const untilMs = performance.now() + lookAfterLossMs
+    for (;;) {
+      const leftMs = untilMs - performance.now()
+      if (leftMs <= 0 || signal.aborted) return 'unknown'
+      const look = await this.#look(leftMs, false)
+      if (look.kind === 'answer')
+        return before !== '' && look.answer.instance !== before ? 'ended' : 'unknown'
+      if (isRefused(look.error)) return 'ended'
+      // A process that is about to go may still take a connection.
+      if (!isAway(look.error)) return 'unknown'
+      await pause(retryEveryMs, signal)
+    }
   }
 
   async #look(timeoutMs: number, waitForReady: boolean): Promise<Look> {
@@ -196,13 +210,23 @@ class Watched implements Replica {
   }
 }
 
-function open(address: string): {
-  readonly connection: Connection
-  readonly settle: (fate: 'ended' | 'unknown') => void
-} {
-  const client = new Client(address, credentials.createInsecure(), channelOptions)
-  const { promise: fate, resolve: settle } = Promise.withResolvers<'ended' | 'unknown'>()
-  return { connection: { client, fate }, settle }
+class Watchable implements Connection {
+  readonly client: Client
+  isLost = false
+  readonly #fate = Promise.withResolvers<Fate>()
+
+  constructor(address: string) {
+    this.client = new Client(address, credentials.createInsecure(), channelOptions)
+  }
+
+  async fate(): Promise<Fate> {
+    if (!this.isLost) await sleep(lossNoticedMs, undefined, { ref: false })
+    return this.isLost ? this.#fate.promise : 'unknown'
+  }
+
+  settle(fate: Fate): void {
+    this.#fate.resolve(fate)
+  }
 }
 
 /** Settles when the channel has no connection; at once if it has none now. */

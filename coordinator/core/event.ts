@@ -20,6 +20,8 @@ export type Outcome =
       readonly failure: StepFailure
       /** The service's own wish (RetryInfo), for OVERLOADED and RETRYABLE. */
       readonly retryAfterMs?: number
+      /** The program, or its wrapper, ended over this call: alone, or with others in hand. */
+      readonly programEnded?: 'alone' | 'among-others'
       readonly timing: Timing
     }
 
@@ -85,6 +87,8 @@ export type Call = {
   readonly afterCommit: boolean
   /** Only attach to a running call or a held outcome; if there is none, park as AMBIGUOUS. */
   readonly attachOnly: boolean
+  /** The program ended over it before: to be worked on while nothing else is. */
+  readonly alone: boolean
 }
 
 export type Effect =

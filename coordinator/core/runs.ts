@@ -16,6 +16,7 @@ import { bindRequest, channelKindOf } from './bind.ts'
 import type { Context, Place } from './context.ts'
 import { plateStateOf } from './context.ts'
 import type { Outcome } from './event.ts'
+import { blame, forgetEnds, isSuspect } from './culprit.ts'
 import { effectKey, hex } from './ids.ts'
 import { forgetInputs, keepInputs, keepOutput } from './payload.ts'
 import type { Step } from './pipeline.ts'
@@ -96,6 +97,7 @@ function start(cx: Context, place: Place, step: Step): void {
   run.readyMs = cx.now
   run.endedMs = 0
   forgetAttempts(run)
+  forgetEnds(run)
   ask(cx, { place, step, run, now, isTakenOver: false })
 }
 
@@ -137,6 +139,7 @@ function ask(cx: Context, { place, step, run, now, isTakenOver }: Ask): void {
     timeoutMs: Math.max(1_000, Math.min(policy.attemptTimeoutMs, leftMs)),
     afterCommit: policy.purity === Purity.NOT_IDEMPOTENT && !attachOnly,
     attachOnly,
+    alone: isSuspect(run, step),
   })
 }
 
@@ -173,7 +176,8 @@ export function settleRun(cx: Context, place: Place, step: Step, outcome: Outcom
   const failure = attemptFailed(run, outcome.failure)
   noteLayout(cx, run)
   const due = dueAfter(cx, run, step, outcome)
-  if (due === undefined) return park(cx, place, step, failure)
+  const blamed = blame(run, place.level, outcome, due === undefined)
+  if (blamed || due === undefined) return park(cx, place, step, blamed ?? failure)
   run.state = RunState.BACKOFF
   run.dueMs = due
   cx.effects.push({ kind: 'timer', entity: place.key, atMs: due, completeness: false })

@@ -35,7 +35,10 @@ async function answerOf(
   path: string,
   call: Call,
 ): Promise<Record<string, unknown>> {
-  if (result.kind === 'unreachable') throw call.fail('BACKEND_DOWN', `${url}: ${result.why}`)
+  if (result.kind === 'unreachable') {
+    const endedProgram = result.isCut ? 'shared' : undefined
+    throw call.fail('BACKEND_DOWN', `${url}: ${result.why}`, { endedProgram })
+  }
   if (result.kind === 'timed-out') throw call.fail('BACKEND_DOWN', `${url} did not answer in time`)
   if (result.status === 503) {
     throw call.fail('BUSY', 'the program is busy', { retryAfterMs: busyRetryMs })

@@ -1,6 +1,7 @@
 // What a handler sees of the call it answers, and the one error it may throw on purpose.
 import type { DescMessage, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
 import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
+import type { ProgramEnded } from '../../proto/kit-reasons.ts'
 import type { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 
 /** One function per method of the service, in the contract's types. */
@@ -27,9 +28,11 @@ export type Call = {
   readonly traceparent: string
   /**
    * `throw call.fail('TRUNCATED', 'page 1 of 3 is missing')`. The reason is an enum value's name without its
-   * prefix; class, code and hint come from the contract. The message is cut at 1,024 characters.
+   * prefix; class, code and hint come from the contract. The message is cut at 1,024 characters. Where the program ended
+   * over this call (killed, crashed, its connection cut, its job lost), say so by `endedProgram`: an image that ends it
+   * again and again is found out, and becomes POISON.
    */
-  fail(reason: string, message: string, options?: { readonly retryAfterMs?: number }): StepError
+  fail(reason: string, message: string, options?: FailOptions): StepError
   /**
    * Absolute path of an artifact below one of the readable roots, its size and SHA-256 verified.
    * Throws the service's ARTIFACT_NOT_READY when the bytes are missing or are not the announced ones.
@@ -50,6 +53,12 @@ export type Call = {
     attributes: Readonly<Record<string, string | number | boolean>>,
     run: (traceparent: string) => Promise<T>,
   ): Promise<T>
+}
+
+export type FailOptions = {
+  readonly retryAfterMs?: number
+  /** 'own': it worked on this call alone, as a command line does; 'shared': on all calls that the wrapper had. */
+  readonly endedProgram?: 'own' | 'shared' | undefined
 }
 
 export type PublishFile =
@@ -75,4 +84,6 @@ export type Failure = {
   readonly code: number
   readonly hint: string
   readonly retryAfterMs?: number
+  /** The program ended over this call, and whether it worked on others too. */
+  readonly programEnded?: ProgramEnded
 }

@@ -9,7 +9,8 @@ import { ErrorInfoSchema, RetryInfoSchema } from '#proto/google/rpc/error_detail
 import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
 import { ErrorClass, ErrorClassSchema } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { error as errorOption } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { KitReason } from '../../proto/kit-reasons.ts'
+import type { KitReason, ProgramEnded } from '../../proto/kit-reasons.ts'
+import { PROGRAM_ENDED } from '../../proto/kit-reasons.ts'
 import type { Failure } from './call.ts'
 import { StepError } from './call.ts'
 
@@ -20,7 +21,12 @@ const detailsBytesMax = 3_072 // 4 kB once base64 has made 4 of 3
 
 export type ErrorTable = {
   /** A declared failure; an undeclared reason gives the UNDECLARED failure that names it. */
-  fail(reason: string, message: string, retryAfterMs?: number): StepError
+  fail(
+    reason: string,
+    message: string,
+    retryAfterMs?: number,
+    programEnded?: ProgramEnded,
+  ): StepError
 }
 
 /**
@@ -40,12 +46,16 @@ export function errorTable(errors: DescEnum): ErrorTable {
     declared.set(reason, { reason, class: errorClass, code, hint })
   }
   return {
-    fail(reason, message, retryAfterMs) {
+    fail(reason, message, retryAfterMs, programEnded) {
       const known = declared.get(reason)
       if (known === undefined)
         return undeclared(`${reason} is no reason of ${errors.typeName}: ${message}`)
-      const retry = retryAfterMs === undefined ? {} : { retryAfterMs }
-      return new StepError({ ...known, message, ...retry })
+      return new StepError({
+        ...known,
+        message,
+        ...(retryAfterMs !== undefined && { retryAfterMs }),
+        ...(programEnded && { programEnded }),
+      })
     },
   }
 }
@@ -149,8 +159,12 @@ export function statusOf(
 }
 
 function detailsOf(failure: Failure, domain: string): Uint8Array {
-  const { reason, code, hint, retryAfterMs } = failure
-  const info = { class: className(failure.class), hint: cut(hint, 256) }
+  const { reason, code, hint, retryAfterMs, programEnded } = failure
+  const info = {
+    class: className(failure.class),
+    hint: cut(hint, 256),
+    ...(programEnded && { [PROGRAM_ENDED]: programEnded }),
+  }
   const details = [
     anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason, domain, metadata: info })),
   ]

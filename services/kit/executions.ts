@@ -17,6 +17,8 @@ export type Job = {
   /** performance.now() at which it must have ended; a caller that joins may move it on. */
   readonly deadline: number
   readonly slots: Slots
+  /** It may end the program: to be worked on while nothing else is. */
+  readonly alone?: boolean
   /** Where the answer goes on record, if the method wants that. */
   readonly effects: Effects | undefined
   /** Does the work; returns the encoded response. */
@@ -29,6 +31,8 @@ export type Slots = { readonly max: number; used: number; meanMs: number }
 export type Execution = {
   readonly signal: AbortSignal
   remainingMs(): number
+  /** Whether nothing else was worked on since it began. */
+  isAlone(): boolean
 }
 
 /** Somebody who waits. Whoever made it sets left, then calls onLeft if there is one. */
@@ -53,48 +57,81 @@ const retryAfterMs = { min: 50, max: 5_000 } as const
 
 export function createExecutions(orphanGraceMs: number, answers: Answers): Executions {
   const running = new Map<string, Running>()
+  /** Callers that want, or have, all of the program to themselves. */
+  let solitary = 0
+  let starts = 0
 
   function start(job: Job): Running {
     const { slots } = job
+    if (solitary > 0 && job.alone !== true)
+      throw full(`${job.method} works on one call alone`, Math.max(slots.meanMs, retryAfterMs.min))
     if (slots.used >= slots.max) {
       const retry = Math.min(Math.max(slots.meanMs, retryAfterMs.min), retryAfterMs.max)
       throw full(`${job.method} works on ${slots.used} calls, its limit`, retry)
     }
-    const execution = new Running(job, orphanGraceMs)
+    starts += 1
+    const number = starts
+    const wasIdle = running.size === 0
+    const isAlone = (): boolean => wasIdle && starts === number
+    const execution = new Running(job, orphanGraceMs, isAlone)
     running.set(job.key, execution)
     execution.begin(answers, () => running.delete(job.key))
     return execution
   }
 
-  return {
-    async run(job, caller) {
-      for (;;) {
-        if (caller.left) throw ended('CANCELLED', `the caller of ${job.method} left`)
-        if (performance.now() >= job.deadline)
-          throw ended('DEADLINE_EXCEEDED', `no time was left for ${job.method} of ${job.entity}`)
-        const answer = answers.get(job.key)
-        if (answer !== undefined) {
-          checkBinding(job.key, job.binding, answer.binding)
-          caller.dedup = 'replayed'
-          return answer.bytes
-        }
-        const execution = running.get(job.key)
-        if (execution === undefined) {
-          const started = start(job)
-          const bytes = await started.wait(job, caller)
-          if (started.replayed) caller.dedup = 'replayed'
-          return bytes
-        }
-        checkBinding(job.key, job.binding, execution.job.binding)
-        if (!execution.ended) {
-          caller.dedup = 'joined'
-          return await execution.wait(job, caller)
-        }
-        // It was told to end and has not yet: never two of one key at a time.
-        const patienceMs = job.deadline - performance.now()
-        await Promise.race([execution.settled, sleep(patienceMs, undefined, { ref: false })])
+  /** Until one of those that run has ended, at most until the deadline. */
+  async function less(job: Job): Promise<void> {
+    const limit = new AbortController()
+    const patienceMs = Math.max(0, job.deadline - performance.now())
+    const patience = sleep(patienceMs, undefined, { ref: false, signal: limit.signal })
+    await Promise.race([patience, ...[...running.values()].map(({ settled }) => settled)])
+    limit.abort()
+  }
+
+  async function runAlone(job: Job, caller: Caller): Promise<Uint8Array> {
+    solitary += 1
+    try {
+      return await run(job, caller)
+    } finally {
+      solitary -= 1
+    }
+  }
+
+  async function run(job: Job, caller: Caller): Promise<Uint8Array> {
+    for (;;) {
+      if (caller.left) throw ended('CANCELLED', `the caller of ${job.method} left`)
+      if (performance.now() >= job.deadline)
+        throw ended('DEADLINE_EXCEEDED', `no time was left for ${job.method} of ${job.entity}`)
+      const answer = answers.get(job.key)
+      if (answer !== undefined) {
+        checkBinding(job.key, job.binding, answer.binding)
+        caller.dedup = 'replayed'
+        return answer.bytes
       }
-    },
+      const execution = running.get(job.key)
+      if (execution === undefined && job.alone === true && running.size > 0) {
+        await less(job)
+        continue
+      }
+      if (execution === undefined) {
+        const started = start(job)
+        const bytes = await started.wait(job, caller)
+        if (started.replayed) caller.dedup = 'replayed'
+        return bytes
+      }
+      checkBinding(job.key, job.binding, execution.job.binding)
+      if (!execution.ended) {
+        caller.dedup = 'joined'
+        return await execution.wait(job, caller)
+      }
+      // It was told to end and has not yet: never two of one key at a time.
+      const patienceMs = job.deadline - performance.now()
+      await Promise.race([execution.settled, sleep(patienceMs, undefined, { ref: false })])
+    }
+  }
+
+  return {
+    run: (job, caller) => (job.alone === true ? runAlone(job, caller) : run(job, caller)),
     cancel: (key) => running.get(key)?.end('CANCELLED', 'it was cancelled') ?? false,
     async close(timeoutMs) {
       const all = [...running.values()]
@@ -109,6 +146,7 @@ export function createExecutions(orphanGraceMs: number, answers: Answers): Execu
 
 class Running implements Execution {
   readonly job: Job
+  readonly isAlone: () => boolean
   readonly #orphanGraceMs: number
   readonly #outcome = Promise.withResolvers<Uint8Array>()
   settled: Promise<void> = Promise.resolve()
@@ -123,8 +161,9 @@ class Running implements Execution {
   #deadlineTimer: NodeJS.Timeout | undefined
   #orphanTimer: NodeJS.Timeout | undefined
 
-  constructor(job: Job, orphanGraceMs: number) {
+  constructor(job: Job, orphanGraceMs: number, isAlone: () => boolean) {
     this.job = job
+    this.isAlone = isAlone
     this.#orphanGraceMs = orphanGraceMs
     this.#deadline = job.deadline
     this.#outcome.promise.catch(() => {}) // the last caller may have left

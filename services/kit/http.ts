@@ -30,7 +30,8 @@ export type FetchResult =
     }
   | { readonly kind: 'too-large'; readonly status: number }
   | { readonly kind: 'timed-out' }
-  | { readonly kind: 'unreachable'; readonly why: string }
+  /** isCut: it was reached, and the connection ended before its answer did. */
+  | { readonly kind: 'unreachable'; readonly why: string; readonly isCut: boolean }
 
 export type TextResult =
   | Exclude<FetchResult, { readonly kind: 'answer' | 'not-json' }>
@@ -80,7 +81,7 @@ export async function fetchText(url: string, options: FetchOptions): Promise<Tex
   } catch (error) {
     signal.throwIfAborted()
     if (limit?.aborted) return { kind: 'timed-out' }
-    return { kind: 'unreachable', why: reasonOf(error) }
+    return { kind: 'unreachable', why: reasonOf(error), isCut: isCut(error) }
   }
 }
 
@@ -115,4 +116,12 @@ function retryAfter(header: string | null): { retryAfterMs?: number } {
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return error.cause instanceof Error ? error.cause.message : error.message
+}
+
+/** Codes of Node and undici for a connection that was there. */
+const CUT: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'])
+
+function isCut(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined
+  return cause instanceof Error && 'code' in cause && CUT.has(cause.code)
 }

@@ -5,6 +5,7 @@ import type { DescMessage, DescMethodUnary, DescService, Message } from '@bufbui
 import { create, getOption } from '@bufbuild/protobuf'
 import { durationMs } from '@bufbuild/protobuf/wkt'
 import type { Validator } from '@bufbuild/protovalidate'
+import { ALONE } from '../../proto/kit-reasons.ts'
 import { Code } from '#proto/google/rpc/code_pb.ts'
 import { Purity, step as stepOption } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { StepPolicy } from '#proto/wellspring/contract/v1/options_pb.ts'
@@ -137,6 +138,7 @@ async function answer(
           method.method.output.typeName,
         ),
         deadline: deadlineOf(call, method.attemptMs),
+        alone: call.metadata.get(ALONE).length > 0,
         slots: method.slots,
         effects: method.recorded,
         work: (execution) => work(method, { request, context, span }, execution),

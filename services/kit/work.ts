@@ -43,7 +43,11 @@ export function beginWork(options: WorkOptions): Work {
     get traceparent() {
       return (open.at(-1) ?? span).traceparent
     },
-    fail: (reason, message, more) => errors.fail(reason, message, more?.retryAfterMs),
+    fail(reason, message, { retryAfterMs, endedProgram } = {}) {
+      const isAlone = endedProgram === 'own' || execution.isAlone()
+      const ended = endedProgram && (isAlone ? 'alone' : 'among-others')
+      return errors.fail(reason, message, retryAfterMs, ended)
+    },
     async openArtifact(artifact) {
       try {
         return await roots.open(artifact, execution.signal)

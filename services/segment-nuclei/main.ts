@@ -70,6 +70,8 @@ async function segmentNuclei({ nucleiImage, pixelOffset }: SegmentNucleiRequest,
 function exitCodeOf(result: CommandResult, word: string | undefined, call: Call): number {
   if (result.kind === 'not-started') throw call.fail('CRASHED', result.why)
   const lastWords = result.stderr.trimEnd().split('\n').slice(-3).join(' | ').slice(-600)
+  if (result.kind === 'killed')
+    throw call.fail('CRASHED', `killed by ${result.signal}: ${lastWords}`, { endedProgram: 'own' })
   if (result.kind !== 'exited') throw call.fail('CRASHED', `${result.kind}: ${lastWords}`)
   const { code } = result
   const told = `exit code ${code}: ${lastWords}`
@@ -77,7 +79,8 @@ function exitCodeOf(result: CommandResult, word: string | undefined, call: Call)
     throw call.fail('UNSUPPORTED_KIND', told)
   if (code === exitCodes.badInput)
     throw call.fail(word === 'Failure' ? 'BAD_INPUT' : 'BAD_ARGUMENTS', told)
-  if (code !== exitCodes.ok && code !== exitCodes.emptyField) throw call.fail('CRASHED', told)
+  if (code !== exitCodes.ok && code !== exitCodes.emptyField)
+    throw call.fail('CRASHED', told, { endedProgram: 'own' })
   if (word === 'Complete') return code
   throw call.fail('INCOMPLETE_OUTPUT', `exit code ${code}, done file "${word ?? 'missing'}"`)
 }

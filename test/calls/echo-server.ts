@@ -1,6 +1,6 @@
 // An echo service on a real gRPC server, told what to do in its requests: `previous` (or the first member's name)
-// is answer, late:<ms>, hang, fail:<REASON>[:<retry ms>], code:<CODE>, bad, or twice. Run as a program it prints its
-// port.
+// is answer, late:<ms>, hang, ends (its program, it says), die (it does), fail:<REASON>[:<retry ms>], code:<CODE>, bad, or
+// twice. Run as a program it prints its port.
 import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DescMessage, DescMethodUnary, DescService, Message } from '@bufbuild/protobuf'
@@ -20,6 +20,7 @@ import { EchoErrorSchema, EchoService } from '#proto/wellspring/steps/echo/v1/ec
 import { fileDescriptorSet } from '../../proto/descriptor-set.ts'
 import { contractDigest } from '../../proto/digest.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
+import { ALONE } from '../../proto/kit-reasons.ts'
 import { errorTable, failureOf, statusOf } from '../../services/kit/errors.ts'
 
 export type EchoServer = {
@@ -28,6 +29,8 @@ export type EchoServer = {
   readonly executions: ReadonlyMap<string, number>
   /** Most calls at once. */
   readonly most: () => number
+  /** How many calls were under way when one that asked to be alone began, itself included. */
+  readonly besides: readonly number[]
   /** Every traceparent header of the calls, in order. */
   readonly traceparents: readonly string[]
   close(): Promise<void>
@@ -56,6 +59,8 @@ export async function openEchoServer(options: EchoServerOptions = {}): Promise<E
   const { service = EchoService, slots = Infinity } = options
   const executions = new Map<string, number>()
   const traceparents: string[] = []
+  const besides: number[] = []
+  const wishes = new WeakSet<Asked>()
   let running = 0
   let most = 0
 
@@ -66,6 +71,7 @@ export async function openEchoServer(options: EchoServerOptions = {}): Promise<E
     executions.set(key, (executions.get(key) ?? 0) + 1)
     running += 1
     most = Math.max(most, running)
+    if (wishes.has(request)) besides.push(running)
     try {
       return await act(method, request)
     } finally {
@@ -82,6 +88,7 @@ export async function openEchoServer(options: EchoServerOptions = {}): Promise<E
     const unary = grpcMethod(method as DescMethodUnary<DescMessage, DescMessage>)
     definition[method.name] = { ...unary, responseStream: true }
     const handler: handleServerStreamingCall<Asked, Message> = (call) => {
+      if (call.metadata.get(ALONE).length > 0) wishes.add(call.request)
       traceparents.push(...call.metadata.get('traceparent').map(String))
       answer(method as DescMethodUnary, call.request).then(
         (response) => {
@@ -113,6 +120,7 @@ export async function openEchoServer(options: EchoServerOptions = {}): Promise<E
     address: `${host}:${port}`,
     executions,
     most: () => most,
+    besides,
     traceparents,
     close() {
       server.forceShutdown()
@@ -144,10 +152,12 @@ function listen(server: Server, host: string, port: number): Promise<number> {
 
 async function act(method: DescMethodUnary, request: Asked): Promise<Message> {
   const [verb = '', what = '', more] = verbOf(request)
+  if (verb === 'die') process.kill(process.pid, 'SIGKILL')
   if (verb === 'late') await sleep(Number(what))
   if (verb === 'hang') await sleep(60_000, undefined, { ref: false })
   if (verb === 'fail')
     throw table.fail(what, 'on request', more === undefined ? undefined : Number(more))
+  if (verb === 'ends') throw table.fail('NOT_YET', 'its program ended', undefined, 'alone')
   if (verb === 'code') throw new PlainError(what)
   const digest = createHash('sha256')
     .update(toBinary(method.input, { ...request, context: undefined } as Message))

@@ -27,6 +27,7 @@ export type Wanted = {
   readonly plate?: string
   readonly timeoutMs?: number
   readonly once?: boolean
+  readonly alone?: boolean
 }
 
 export function echoRequest(wanted: Wanted): CallRequest {
@@ -45,6 +46,7 @@ export function echoRequest(wanted: Wanted): CallRequest {
       ? create(EchoImageOnceRequestSchema, fields)
       : create(EchoImageRequestSchema, fields),
     timeoutMs,
+    alone: wanted.alone === true,
     traceparent: `00-${'ab'.repeat(16)}-${key.toString(16).padStart(16, '0')}-01`,
   }
 }

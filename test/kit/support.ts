@@ -30,6 +30,7 @@ import {
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import { CallContextSchema } from '#proto/wellspring/step/v1/call_pb.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
+import { ALONE } from '../../proto/kit-reasons.ts'
 import type { Call, Serving } from '../../services/kit/serve.ts'
 import { start } from '../../services/kit/serve.ts'
 
@@ -93,18 +94,24 @@ export function clientOf(test: TestContext, address: string): Client {
 
 export type Pending<Output> = { readonly call: ClientUnaryCall; readonly answer: Promise<Output> }
 
-export type CallOptions = { readonly timeoutMs?: number; readonly traceparent?: string }
+export type CallOptions = {
+  readonly timeoutMs?: number
+  readonly traceparent?: string
+  /** It may end the program. */
+  readonly alone?: boolean
+}
 
 /** Makes a call; a failed one rejects with Refused. */
 export function begin<Input extends DescMessage, Output extends DescMessage>(
   client: Client,
   method: DescMethodUnary<Input, Output>,
   request: MessageShape<Input>,
-  { timeoutMs = 10_000, traceparent }: CallOptions = {},
+  { timeoutMs = 10_000, traceparent, alone }: CallOptions = {},
 ): Pending<MessageShape<Output>> {
   const { path, requestSerialize, responseDeserialize } = grpcMethod(method)
   const metadata = new Metadata()
   if (traceparent !== undefined) metadata.set('traceparent', traceparent)
+  if (alone === true) metadata.set(ALONE, '1')
   const { promise, resolve, reject } = Promise.withResolvers<MessageShape<Output>>()
   const call = client.makeUnaryRequest(
     path,

@@ -95,4 +95,53 @@ export const contractMutants: readonly Mutant[] = [
     ],
     tests: [replicas('taken in')],
   },
+  {
+    name: 'blame whatever was in hand when a program ended',
+    edits: [
+      {
+        file: 'coordinator/core/culprit.ts',
+        find: "  if (programEnded === 'alone') run.programEndsAlone += 1\n",
+        replace: '  run.programEndsAlone += 1\n',
+      },
+    ],
+    tests: [{ file: 'test/core/culprit.test.ts', only: 'never alone, is not blamed' }],
+  },
+  {
+    name: 'send other calls where one is to be alone',
+    edits: [
+      {
+        file: 'coordinator/calls/service.ts',
+        find: "    return this.replicas.filter((one) => one.state === 'CHECKED' && !this.#solo.isKept(one))\n",
+        replace: "    return this.replicas.filter((one) => one.state === 'CHECKED')\n",
+      },
+      {
+        file: 'coordinator/calls/service.ts',
+        find: "      if (replica.state !== 'CHECKED' || this.#solo.isKept(replica)) continue\n",
+        replace: "      if (replica.state !== 'CHECKED') continue\n",
+      },
+    ],
+    tests: [{ file: 'test/calls/ends.test.ts', only: 'wants its service for itself' }],
+  },
+  {
+    name: 'take a lost connection for the end of the process',
+    edits: [
+      {
+        file: 'coordinator/calls/replica.ts',
+        find: "        return before !== '' && look.answer.instance !== before ? 'ended' : 'unknown'\n",
+        replace: "        return 'ended'\n",
+      },
+    ],
+    tests: [{ file: 'test/calls/ends.test.ts', only: 'cut while the process lives' }],
+  },
+  {
+    name: 'a wrapper lets others in beside a call that is to be alone',
+    edits: [
+      {
+        file: 'services/kit/executions.ts',
+        find: 'if (solitary > 0 && job.alone !== true)',
+        replace: 'if (solitary > 1_000 && job.alone !== true)',
+      },
+    ],
+    tests: [{ file: 'test/kit/alone.test.ts', only: 'others are put off' }],
+  },
 ]

@@ -148,6 +148,8 @@ describe('with a program that lies', () => {
       const { info, details } = await refusal(segment(wrapper, path))
       assert.equal(info?.reason, reason, details)
       assert.match(details, message)
+      // A program of its own that ended: an image that does so each time is found out.
+      assert.equal(info?.metadata['program_ended'], reason === 'CRASHED' ? 'alone' : undefined)
     })
   }
 })

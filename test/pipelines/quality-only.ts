@@ -1,0 +1,16 @@
+// Image quality and nothing else.
+import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
+import type { PipelineSpec } from '../../coordinator/core/pipeline.ts'
+import { image, step } from '../../coordinator/core/pipeline.ts'
+
+const quality = step('image-quality', ImageQualityService.method.assessImage, {
+  image: image.artifact,
+  channelKind: image.channelKind,
+})
+
+export const pipeline: PipelineSpec = {
+  name: 'quality-only',
+  version: 1,
+  steps: [quality],
+  bands: { name: 'none', version: 1, rules: [] },
+}
