@@ -73,13 +73,8 @@ export const contractMutants: readonly Mutant[] = [
     edits: [
       {
         file: 'coordinator/calls/replica.ts',
-        find: '    const opened = open(this.address)\n    this.connection = opened.connection\n    this.#settleFate = opened.settle\n    const look',
-        replace: '    this.connection = { ...this.connection }\n    const look',
-      },
-      {
-        file: 'coordinator/calls/replica.ts',
-        find: '    this.connection.client.close()\n    this.connection =',
-        replace: '    this.connection =',
+        find: '    lost.client.close()\n    this.connection = new Watchable(this.address)\n',
+        replace: '',
       },
     ],
     tests: [replicas('comes back odd')],
