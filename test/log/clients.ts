@@ -1,7 +1,8 @@
 // Clients of either kafkajs, and topics, on the broker of the tests.
 import { randomUUID } from 'node:crypto'
 import { before } from 'node:test'
-import type { ITopicConfig, Kafka, logCreator } from 'kafkajs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Admin, ITopicConfig, Kafka, logCreator } from 'kafkajs'
 import type { Kafkajs } from '../../coordinator/log/patches.ts'
 import { brokerForTests } from '../../dev/broker.ts'
 import { patched } from './original.ts'
@@ -20,11 +21,22 @@ export function client(kafkajs: Kafkajs, logCreator?: logCreator): Kafka {
   })
 }
 
+/** A topic that every partition's leader answers for: a fresh one has none for a moment, whatever its metadata say. */
 export async function newTopic(config: Partial<ITopicConfig> = {}): Promise<string> {
   const topic = `patches-${randomUUID()}`
   const admin = client(patched.kafkajs).admin()
   await admin.connect()
   await admin.createTopics({ topics: [{ topic, ...config }], waitForLeaders: true })
+  while (!(await isLed(admin, topic))) await sleep(20)
   await admin.disconnect()
   return topic
+}
+
+async function isLed(admin: Admin, topic: string): Promise<boolean> {
+  try {
+    await admin.fetchTopicOffsets(topic)
+    return true
+  } catch {
+    return false
+  }
 }
