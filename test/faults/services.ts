@@ -60,10 +60,10 @@ export async function openServices(dir: string, onChange: () => void): Promise<S
   const shareDir = join(dir, 'share')
   mkdirSync(shareDir, { recursive: true })
   const honest: Replica[] = []
-  for (const name of ['echo-1', 'echo-2'] as const)
-    honest.push({ name, running: await start(name), back: Promise.resolve() })
-  const liar = await start('liar')
-  const file = await start('file')
+  const [liar, file] = await startAll().catch(async (error: unknown) => {
+    await Promise.all(honest.flatMap(({ running }) => (running ? [running.stop()] : [])))
+    throw error
+  })
   const oddAddress = `127.0.0.1:${await takePort(0)}`
   let odd: Running | undefined
   const echoes = [...honest.map(({ running }) => running), liar].flatMap((one) =>
@@ -73,6 +73,19 @@ export async function openServices(dir: string, onChange: () => void): Promise<S
   const callLogs = Object.keys(programs).map((name) => join(dir, `${name}.calls.jsonl`))
   for (const log of callLogs) writeFileSync(log, '')
   let isClosing = false
+
+  /** The honest ones first; what is started when another fails is there to be ended. */
+  async function startAll(): Promise<[Running, Running]> {
+    for (const name of ['echo-1', 'echo-2'] as const)
+      honest.push({ name, running: await start(name), back: Promise.resolve() })
+    const lying = await start('liar')
+    try {
+      return [lying, await start('file')]
+    } catch (error) {
+      await lying.stop()
+      throw error
+    }
+  }
 
   function start(name: Name, listen = '127.0.0.1:0', more = {}): Promise<Running> {
     return startProgram({
