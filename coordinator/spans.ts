@@ -8,6 +8,7 @@ import { taskOf } from './core/ids.ts'
 import type { Client } from './log/client.ts'
 import { bounded, createKafka } from './log/connection.ts'
 import { recordsOf } from './log/fetched.ts'
+import { groupTimes } from './log/group.ts'
 import { passedOver } from './log/passed-over.ts'
 import type { LogRecord, Unreadable } from './log/port.ts'
 import { EVIDENCE_BYTES_MAX } from './log/record-decoder.ts'
@@ -68,7 +69,11 @@ async function forward(
     onDropped: (why, spans) => logger('warn', 'spans dropped', { why, spans }),
   })
   const kafka = createKafka({ ...config, clientId: `${config.instance}-otlp`, logger })
-  const consumer = kafka.consumer({ groupId: `${config.application}-otlp`, maxWaitTimeInMs: 250 })
+  const consumer = kafka.consumer({
+    groupId: `${config.application}-otlp`,
+    ...groupTimes(config.sessionTimeoutMs),
+    maxWaitTimeInMs: 250,
+  })
   await consumer.connect()
   await consumer.subscribe({ topics: [`${config.topicPrefix}spans.v1`], fromBeginning: true })
   let isOpen = true

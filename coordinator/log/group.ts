@@ -1,7 +1,7 @@
 // The consumer group: which tasks are ours, and their input records in order. Every rule here answers a trap of
 // kafkajs: a rebalance forgets positions, a restart forgets pauses, a generation is not told.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Consumer, ConsumerGroupJoinEvent, Kafka } from 'kafkajs'
+import type { Consumer, ConsumerConfig, ConsumerGroupJoinEvent, Kafka } from 'kafkajs'
 import type { Logger } from '../logger.ts'
 import { addressesIn, taskAssigner } from './assigner.ts'
 import { bounded } from './connection.ts'
@@ -35,6 +35,17 @@ export type GroupOptions = {
   readonly logger: Logger
   /** A consumer that hears nothing for twice as long, from a broker that answers, has died. Default 45 s. */
   readonly silentMs?: number
+}
+
+/** Of a consumer: a member that died holds the others up for its session, and a rebalance for less than a request lasts. */
+export function groupTimes(
+  sessionTimeoutMs: number,
+): Required<Pick<ConsumerConfig, 'sessionTimeout' | 'rebalanceTimeout' | 'heartbeatInterval'>> {
+  return {
+    sessionTimeout: sessionTimeoutMs,
+    rebalanceTimeout: Math.max(limits.rebalanceMinMs, sessionTimeoutMs),
+    heartbeatInterval: Math.min(limits.heartbeatMs, Math.floor(sessionTimeoutMs / 3)),
+  }
 }
 
 type Membership = {
@@ -75,9 +86,7 @@ export class Group {
     this.#consumer = kafka.consumer({
       groupId,
       allowAutoTopicCreation: false,
-      sessionTimeout: sessionTimeoutMs,
-      rebalanceTimeout: Math.max(limits.rebalanceMinMs, sessionTimeoutMs),
-      heartbeatInterval: Math.min(limits.heartbeatMs, Math.floor(sessionTimeoutMs / 3)),
+      ...groupTimes(sessionTimeoutMs),
       maxWaitTimeInMs: limits.fetchWaitMs,
       maxBytesPerPartition: limits.partitionBytesMax,
       // kafkajs itself would start again every 50 ms for as long as the broker is away.

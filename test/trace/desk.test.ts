@@ -1,5 +1,9 @@
-// What cannot be read on spans.v1 is passed, counted and told; the spans behind it reach the backend.
+// What cannot be read on spans.v1 is passed, counted and told; the spans behind it reach the backend, also those that a
+// coordinator had which was killed.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { toBinary } from '@bufbuild/protobuf'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
@@ -65,4 +69,34 @@ test('junk, bombs and what has no value on spans.v1 hold nothing up', async (t) 
     ['spans.v1/0 at 0', 'UNDECODABLE', 1],
   )
   assert.deepEqual(others, [], 'no more than once a minute')
+})
+
+test('who is killed holds up the spans of the others for no longer than its session and a rebalance', async (t) => {
+  const world = await kafkaWorld(1)
+  const { brokers, topicPrefix } = world.options
+  let got = Promise.withResolvers<void>()
+  const backend = await receiveRequests('127.0.0.1:0', () => got.resolve())
+  t.after(() => backend.close())
+  const environment = { KAFKA_BROKERS: brokers.join(','), WELLSPRING_SESSION_TIMEOUT_MS: '1000' }
+  const config = { ...readConfig(environment), ...world.options, otlpBackend: backend.address }
+  const place = { topic: `${topicPrefix}spans.v1`, partition: 0 }
+  const file = join(import.meta.dirname, 'desk-process.ts')
+  const killed = spawn(process.execPath, [
+    file,
+    JSON.stringify({ ...config, sessionTimeoutMs: 1_000 }),
+  ])
+  t.after(() => killed.kill('SIGKILL'))
+  await once(killed.stdout, 'data')
+  await produceBatch(brokers, place, records(whole))
+  await got.promise // it reads, so it is a member
+  got = Promise.withResolvers()
+  killed.kill('SIGKILL')
+  await once(killed, 'close')
+  const fromMs = performance.now()
+  const desk = await openSpanDesk({ ...config, sessionTimeoutMs: 1_000 }, world.client, () => {})
+  t.after(() => desk.close())
+  await produceBatch(brokers, place, records(whole))
+  await got.promise
+  const tookMs = performance.now() - fromMs
+  assert.ok(tookMs < 20_000, `${Math.round(tookMs)} ms`)
 })
