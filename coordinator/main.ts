@@ -21,7 +21,7 @@ import { createTopics } from './log/topics.ts'
 import { jsonLogger, say, sayReady } from './logger.ts'
 import { openSpanDesk } from './spans.ts'
 import { lookAt, readTo } from './task-look.ts'
-import { taskScope } from './task-scope.ts'
+import { runningTask } from './task-scope.ts'
 
 /** Longest time from SIGTERM to the end. */
 const STOP_WITHIN_MS = 8_000
@@ -55,7 +55,7 @@ async function main(): Promise<void> {
   const spans = await openSpanDesk(config, client, logger)
   let tasks: Host | undefined
   process.on('unhandledRejection', (error) => {
-    const engine = tasks?.engine(taskScope.getStore() ?? -1)
+    const engine = tasks?.engine(runningTask() ?? -1)
     if (engine) engine.fail(error)
     else if (tasks)
       logger('error', 'something failed that nobody waited for', { error: stackOf(error) })

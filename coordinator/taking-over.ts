@@ -8,7 +8,7 @@ import { lookAgain, nothingRead, takeOver } from './log/restore.ts'
 import type { Trouble } from './log/trouble.ts'
 import { troubleOf } from './log/trouble.ts'
 import type { TaskOptions } from './task-options.ts'
-import { taskScope } from './task-scope.ts'
+import { inTask } from './task-scope.ts'
 
 /** A task that cannot run. Times are UTC milliseconds. */
 export type Down = {
@@ -149,7 +149,7 @@ export function takingOver(options: TaskOptions, taken: (restored: Restored) => 
   return {
     begin(failed) {
       life += 1
-      void taskScope.run(task, () => run(life, failed))
+      inTask(task, () => void run(life, failed))
     },
     confirmed(sentAtMs) {
       if (!waiting || sentAtMs <= waiting.afterMs) return

@@ -32,7 +32,7 @@ import type { TaskCalls } from './task-calls.ts'
 import { taskCalls } from './task-calls.ts'
 import type { TaskOptions } from './task-options.ts'
 import type { TakingOver } from './taking-over.ts'
-import { taskScope } from './task-scope.ts'
+import { inTask } from './task-scope.ts'
 import { OUT_OF_RANGE, takingOver } from './taking-over.ts'
 
 export type Phase = 'taking-over' | 'running' | 'lost'
@@ -183,7 +183,7 @@ export class TaskEngine {
   /** What a turn of the task throws is the task's trouble: it is taken over again, the process and the others go on. */
   #turn(work: () => void): void {
     try {
-      taskScope.run(this.task, work)
+      inTask(this.task, work)
     } catch (error) {
       this.fail(error)
     }

@@ -1,8 +1,8 @@
 // The attempts of a step run, in bounded room: the last few, each reason's words once, askings that were put off told
 // as one. A run that failed twelve times the same way holds one text.
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import type { Attempt, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { AttemptSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import type { Attempt, StepRun, Trouble } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { AttemptSchema, TroubleSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { create } from '@bufbuild/protobuf'
 import type { Timing } from './event.ts'
@@ -15,25 +15,31 @@ const FAILURES_KEPT_MAX = 3
 
 /** Why the last attempt of a run failed; undefined: it did not. */
 export function failureOf(run: StepRun): StepFailure | undefined {
-  return run.failures[run.failedAs - 1] ?? run.failure
+  const { trouble } = run
+  return trouble?.failures[trouble.failedAs - 1] ?? run.failure
 }
 
 /** Why an attempt of a run failed; undefined: it did not, or has not ended. */
 export function attemptFailure(run: StepRun, attempt: Attempt): StepFailure | undefined {
-  return run.failures[attempt.failedAs - 1] ?? attempt.failure
+  return run.trouble?.failures[attempt.failedAs - 1] ?? attempt.failure
+}
+
+/** What went wrong with a run, to be added to: a run that nothing went wrong with has none of it. */
+export function openTrouble(run: StepRun): Trouble {
+  run.trouble ??= create(TroubleSchema)
+  return run.trouble
 }
 
 /** A new generation begins. */
 export function forgetAttempts(run: StepRun): void {
   run.attempts = []
-  run.attemptsLeftOut = 0
-  run.failures = []
-  succeeded(run)
+  delete run.trouble
+  delete run.failure
 }
 
 /** The last attempt did not fail; those before it are told with their failures. */
 export function succeeded(run: StepRun): void {
-  run.failedAs = 0
+  if (run.trouble) run.trouble.failedAs = 0
   delete run.failure
 }
 
@@ -59,9 +65,9 @@ export function endAttempt(run: StepRun, { startedMs, endedMs, replica }: Timing
 export function attemptFailed(run: StepRun, why: StepFailure): StepFailure {
   modernise(run)
   const failure = boundedFailure(why)
-  run.failedAs = remember(run, failure)
+  const failedAs = failedLast(run, failure)
   const last = run.attempts.at(-1)
-  if (last) last.failedAs = run.failedAs
+  if (last) last.failedAs = failedAs
   mergePutOff(run)
   return failure
 }
@@ -70,25 +76,33 @@ export function attemptFailed(run: StepRun, why: StepFailure): StepFailure {
 export function givenUp(run: StepRun, why: StepFailure): StepFailure {
   modernise(run)
   const failure = boundedFailure(why)
-  run.failedAs = remember(run, failure)
+  failedLast(run, failure)
   return failure
+}
+
+function failedLast(run: StepRun, failure: StepFailure): number {
+  const failedAs = remember(run, failure)
+  openTrouble(run).failedAs = failedAs
+  return failedAs
 }
 
 /** Puts the words of a reason last, and lets go of those that are too many. Returns its number, from 1. */
 function remember(run: StepRun, failure: StepFailure): number {
-  const before = run.failures
+  const trouble = openTrouble(run)
+  const before = trouble.failures
   const others = before.filter((one) => !isSame(one, failure))
-  run.failures = [...others.slice(Math.max(0, others.length + 1 - FAILURES_KEPT_MAX)), failure]
+  const failures = [...others.slice(Math.max(0, others.length + 1 - FAILURES_KEPT_MAX)), failure]
   const kept = run.attempts.filter((attempt) => {
     const was = before[attempt.failedAs - 1]
     if (!was) return true
-    attempt.failedAs = 1 + run.failures.findIndex((one) => isSame(one, was))
+    attempt.failedAs = 1 + failures.findIndex((one) => isSame(one, was))
     // Without its words it would look as if it had gone well.
     return attempt.failedAs > 0
   })
-  run.attemptsLeftOut += run.attempts.length - kept.length
+  trouble.attemptsLeftOut += run.attempts.length - kept.length
   run.attempts = kept
-  return run.failures.length
+  trouble.failures = failures
+  return failures.length
 }
 
 /** Askings in a row that were put off for one reason are one entry: the first time, the last time, and how often. */
@@ -123,7 +137,7 @@ function bound(run: StepRun): void {
   const over = run.attempts.length - ATTEMPTS_KEPT_MAX
   if (over <= 0) return
   run.attempts = run.attempts.slice(over)
-  run.attemptsLeftOut += over
+  openTrouble(run).attemptsLeftOut += over
 }
 
 /** What was written up to journal version 3 has the words of each attempt beside it. */
@@ -135,7 +149,7 @@ function modernise(run: StepRun): void {
     attempt.failedAs = remember(run, boundedFailure(failure))
   }
   if (!run.failure) return
-  run.failedAs = remember(run, boundedFailure(run.failure))
+  failedLast(run, boundedFailure(run.failure))
   delete run.failure
   mergePutOff(run)
   bound(run)

@@ -6,6 +6,7 @@ import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
+import { openTrouble } from './attempts.ts'
 import { nameOf } from './contract.ts'
 import type { Outcome } from './event.ts'
 import type { Step } from './pipeline.ts'
@@ -18,12 +19,7 @@ const BLAMED = { ends: 3, alone: 2 } as const
 /** Whether the next attempt of a run is to be worked on alone. Few attempts leave less time to find out. */
 export function isSuspect(run: StepRun, { policy }: Step): boolean {
   const among = policy.attemptsMax > ENDS_AMONG_OTHERS_MAX + 1 ? ENDS_AMONG_OTHERS_MAX : 1
-  return run.programEnds >= among
-}
-
-export function forgetEnds(run: StepRun): void {
-  run.programEnds = 0
-  run.programEndsAlone = 0
+  return (run.trouble?.programEnds ?? 0) >= among
 }
 
 /**
@@ -37,9 +33,10 @@ export function blame(
   isLast: boolean,
 ): StepFailure | undefined {
   if (programEnded === undefined) return undefined
-  run.programEnds += 1
-  if (programEnded === 'alone') run.programEndsAlone += 1
-  const { programEnds: ends, programEndsAlone: alone } = run
+  const trouble = openTrouble(run)
+  trouble.programEnds += 1
+  if (programEnded === 'alone') trouble.programEndsAlone += 1
+  const { programEnds: ends, programEndsAlone: alone } = trouble
   const isFoundOut = ends >= BLAMED.ends && alone >= BLAMED.alone
   const isAllThereIs = isLast && ends > 1 && alone > 0
   if (!isFoundOut && !isAllThereIs) return undefined

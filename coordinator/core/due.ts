@@ -1,6 +1,5 @@
 // Deadlines that wait for what was announced: when a level gives up members that never arrived, and when a finished
 // plate is retired.
-import { durationMs } from '@bufbuild/protobuf/wkt'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
@@ -36,12 +35,12 @@ export function dueOf(cx: Pick<Context, 'task' | 'now'>, key: string): Due {
   const shape = cx.task.shape(plateOf(key))
   const group = groupOf(cx.task, key)
   const policy = shape?.plan.completeness
-  if (!shape || !group || !policy?.quorumAfter || !policy.deadline) return { kind: 'never' }
+  if (!shape?.patience || !group || !policy) return { kind: 'never' }
   if (isStopped(cx.task, key)) return { kind: 'never' }
   const { arrived, expected } = arrivals(shape, key, group)
   if (arrived >= expected || group.expiredBy !== ClosedBy.UNSPECIFIED) return { kind: 'never' }
-  const quorumMs = group.lastArrivalMs + durationMs(policy.quorumAfter)
-  const deadlineMs = group.lastArrivalMs + durationMs(policy.deadline)
+  const quorumMs = group.lastArrivalMs + shape.patience.quorumMs
+  const deadlineMs = group.lastArrivalMs + shape.patience.deadlineMs
   const hasQuorum = arrived >= policy.quorum * expected
   if (hasQuorum && cx.now >= quorumMs) return { kind: 'now', by: ClosedBy.QUORUM }
   if (cx.now >= deadlineMs) return { kind: 'now', by: ClosedBy.DEADLINE }

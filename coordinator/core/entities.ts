@@ -15,7 +15,6 @@ import { UnwritableState, addPart, readEntity } from './unreadable.ts'
 const DECODED_ENTITIES_MAX = 128
 
 export type Change = [key: string, bytes: Uint8Array | null]
-export type Changed = { readonly records: number; readonly bytes: number }
 
 /** What an entity is taken to have that has no bytes yet. */
 const NEW_ENTITY_BYTES = 400
@@ -36,8 +35,10 @@ export type Entities<D extends DescMessage> = {
   /** Until release no decoded entity is let go: who holds one in an event must hold the one that the next get returns. */
   hold(): void
   release(): void
-  /** How many entities the next take returns, and about how many bytes: as they were before they changed. */
-  changed(): Changed
+  /** How many entities the next take returns. */
+  changedRecords(): number
+  /** About how many bytes the next take returns: as they were before they changed. */
+  changedBytes(): number
   /** Bytes of everything that changed since the last take; null: forgotten. */
   take(): Change[]
   load(key: string, bytes: Uint8Array | null): void
@@ -195,7 +196,8 @@ export function entities<D extends DescMessage>(kept: Kept<D>): Entities<D> {
       isHeld = false
       evict()
     },
-    changed: () => ({ records: dirty.size + gone.size, bytes: dirtyBytes }),
+    changedRecords: () => dirty.size + gone.size,
+    changedBytes: () => dirtyBytes,
     take() {
       const out: Change[] = [...gone].map((key) => [key, null])
       for (const [key, entity] of dirty) {

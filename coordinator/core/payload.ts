@@ -34,14 +34,15 @@ export function keepOutput(task: Task, owned: Owned, output: Uint8Array): void {
 /** Notes what goes into a run, as much of it as a record has room for. */
 export function keepInputs(task: Task, owned: Owned, inputs: Iterable<string>): void {
   const all = [...inputs]
-  const listed = firstOf(all, (one) => Buffer.byteLength(one) + 4)
-  owned.run.inputsLeftOut = all.length - listed.length
+  const mayFit = lengthOf(all) <= INLINE_BYTES_MAX
+  const listed = mayFit ? all : firstOf(all, (one) => Buffer.byteLength(one) + 4)
+  leaveOut(owned.run, all.length - listed.length)
   keep(task, owned, outputOf(task, owned), listed)
 }
 
 /** The run has ended: what went in was told. */
 export function forgetInputs(task: Task, owned: Owned): void {
-  owned.run.inputsLeftOut = 0
+  leaveOut(owned.run, 0)
   if (inputsOf(task, owned).length > 0) keep(task, owned, outputOf(task, owned), [])
 }
 
@@ -50,16 +51,23 @@ export function forgetPayload(task: Task, { key, run }: Owned): void {
   if (run.payloadApart) task.payloads.drop(payloadKey(key, run))
 }
 
+/** Absent is none: most runs are kept without. */
+function leaveOut(run: StepRun, inputs: number): void {
+  if (inputs > 0) run.inputsLeftOut = inputs
+  else delete run.inputsLeftOut
+}
+
 function keep(
   task: Task,
   { key, run }: Owned,
   output: Uint8Array,
   inputs: readonly string[],
 ): void {
-  const bytes = inputs.reduce((sum, one) => sum + one.length + 2, output.length)
-  if (bytes <= INLINE_BYTES_MAX) {
-    if (run.payloadApart) task.payloads.drop(payloadKey(key, run))
-    run.payloadApart = false
+  if (output.length + lengthOf(inputs) <= INLINE_BYTES_MAX) {
+    if (run.payloadApart) {
+      task.payloads.drop(payloadKey(key, run))
+      delete run.payloadApart
+    }
     run.output = output
     run.inputs = [...inputs]
     return
@@ -73,6 +81,13 @@ function keep(
   run.output = NOTHING
   run.inputs = []
   needsVersion(task, BOUNDED_VERSION)
+}
+
+/** Characters of a list, about. */
+function lengthOf(inputs: readonly string[]): number {
+  let length = 0
+  for (const one of inputs) length += one.length + 2
+  return length
 }
 
 function payloadKey(key: string, run: StepRun): string {

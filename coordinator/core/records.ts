@@ -57,7 +57,7 @@ export function resultRecord(
     effectKey: hex(run.effectKey),
     inputDigest: hex(run.inputDigest),
     inputs,
-    inputsLeftOut: run.inputsLeftOut + went.length - inputs.length,
+    inputsLeftOut: (run.inputsLeftOut ?? 0) + went.length - inputs.length,
     output: {
       $typeName: 'google.protobuf.Any',
       typeUrl: `type.googleapis.com/${step.method.output.typeName}`,

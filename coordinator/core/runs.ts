@@ -16,7 +16,7 @@ import { bindRequest, channelKindOf } from './bind.ts'
 import type { Context, Place } from './context.ts'
 import { plateStateOf } from './context.ts'
 import type { Outcome } from './event.ts'
-import { blame, forgetEnds, isSuspect } from './culprit.ts'
+import { blame, isSuspect } from './culprit.ts'
 import { effectKey, hex } from './ids.ts'
 import { forgetInputs, keepInputs, keepOutput } from './payload.ts'
 import type { Step } from './pipeline.ts'
@@ -97,7 +97,6 @@ function start(cx: Context, place: Place, step: Step): void {
   run.readyMs = cx.now
   run.endedMs = 0
   forgetAttempts(run)
-  forgetEnds(run)
   ask(cx, { place, step, run, now, isTakenOver: false })
 }
 
@@ -185,7 +184,7 @@ export function settleRun(cx: Context, place: Place, step: Step, outcome: Outcom
 
 /** What is known of its attempts is kept as only this version does. */
 function noteLayout(cx: Context, run: StepRun): void {
-  if (run.failures.length > 0) needsVersion(cx.task, BOUNDED_VERSION)
+  if (run.trouble) needsVersion(cx.task, BOUNDED_VERSION)
 }
 
 function tooLarge(step: Step, bytes: number): StepFailure {

@@ -1,4 +1,6 @@
 // What a task knows.
+import type { DescMessage } from '@bufbuild/protobuf'
+import { durationMs } from '@bufbuild/protobuf/wkt'
 import type { AcceptedLoss } from '#proto/wellspring/journal/v1/state_pb.ts'
 import {
   PlateStateSchema,
@@ -10,10 +12,13 @@ import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { planCut, siteCut } from './cut.ts'
-import type { Change, Changed, Entities } from './entities.ts'
+import type { Change, Entities } from './entities.ts'
 import { entities } from './entities.ts'
 import { belowPlate, levelOf, plateOf } from './ids.ts'
 import type { Pipeline } from './pipeline.ts'
+
+/** What a flush writes, about. */
+export type Changed = { readonly records: number; readonly bytes: number }
 
 /** Where a member of a group stands; one byte each in PlateState.members and WellState.members. */
 export const Member = { NONE: 0, OPEN: 1, DONE: 2, MISSING: 3, FAILED: 4 } as const
@@ -32,6 +37,8 @@ export type Shape = {
   readonly images: readonly string[]
   readonly imageSet: ReadonlySet<string>
   readonly imagesExpected: number
+  /** When members that never arrived are given up, from the last arrival on; undefined: never. */
+  readonly patience: { readonly quorumMs: number; readonly deadlineMs: number } | undefined
 }
 
 export function shapeOf(plan: PlatePlan): Shape {
@@ -51,7 +58,15 @@ export function shapeOf(plan: PlatePlan): Shape {
     images,
     imageSet: new Set(images),
     imagesExpected: sitesExpected * plan.timePoints.length * images.length,
+    patience: patienceOf(plan),
   }
+}
+
+function patienceOf({ completeness }: PlatePlan): Shape['patience'] {
+  const { quorumAfter, deadline } = completeness ?? {}
+  return quorumAfter && deadline
+    ? { quorumMs: durationMs(quorumAfter), deadlineMs: durationMs(deadline) }
+    : undefined
 }
 
 /** Index of a well or site among the members of its plate or well; -1: the plan does not name it. */
@@ -87,6 +102,8 @@ export type Task = {
   readonly sites: Entities<typeof SiteStateSchema>
   /** What is large of step runs (payload.ts). */
   readonly payloads: Entities<typeof RunPayloadSchema>
+  /** All that the task holds, in one order. */
+  readonly maps: readonly EntityMap[]
   /** Plates that a command which is taken in anew had let go on, in vain: it must not do so again. */
   readonly stopping: Set<string>
   /** Layout of a plate acquisition; undefined before its plan arrives. */
@@ -95,6 +112,12 @@ export type Task = {
   /** Wells of a plate that have state, as <well>/t<time point>, in order of name: asked where there is no plan. */
   wellsOf(plate: string): readonly string[]
 }
+
+type EntityMap = Pick<
+  Entities<DescMessage>,
+  'hold' | 'release' | 'changedRecords' | 'changedBytes' | 'take' | 'hasParts' | 'all'
+>
+const NO_MAPS: readonly EntityMap[] = []
 
 const NEVER: Bounds = { retireAfterMs: Infinity, recordsPerEvent: 100 }
 
@@ -116,7 +139,10 @@ export const LOSSES_VERSION = 4
 export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVER): Task {
   const decodedMax = bounds.decodedEntitiesMax
   const plans = entities({ schema: PlatePlanSchema, suffix: PLAN_SUFFIX, cut: planCut, decodedMax })
+  const plates = entities({ schema: PlateStateSchema, decodedMax })
   const wells = entities({ schema: WellStateSchema, decodedMax })
+  const sites = entities({ schema: SiteStateSchema, cut: siteCut, decodedMax })
+  const payloads = entities({ schema: RunPayloadSchema, decodedMax })
   const shapes = new Map<string, Shape>()
   let found = { plate: '', version: -1, names: [] as readonly string[] }
   return {
@@ -127,10 +153,11 @@ export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVE
     losses: [],
     stopping: new Set(),
     plans,
-    plates: entities({ schema: PlateStateSchema, decodedMax }),
+    plates,
     wells,
-    sites: entities({ schema: SiteStateSchema, cut: siteCut, decodedMax }),
-    payloads: entities({ schema: RunPayloadSchema, decodedMax }),
+    sites,
+    payloads,
+    maps: [plans, plates, wells, sites, payloads],
     shape(plate) {
       const known = shapes.get(plate)
       if (known) return known
@@ -154,14 +181,9 @@ export function emptyTask(application: string, pipeline: Pipeline, bounds = NEVE
   }
 }
 
-/** All that a task holds, in one order. */
-function mapsOf({ plans, plates, wells, sites, payloads }: Task) {
-  return [plans, plates, wells, sites, payloads]
-}
-
 /** Runs one event: an entity that it got stays the same object until it is over. */
 export function during<T>(task: Task, event: () => T): T {
-  const maps = mapsOf(task)
+  const { maps } = task
   for (const map of maps) map.hold()
   try {
     return event()
@@ -204,27 +226,26 @@ export function entityOf(key: string): string {
   return at < 0 ? key : key.slice(0, at)
 }
 
-/** What the next take returns, about. */
+/** What the next take returns, about. Asked before each event: it makes nothing but its answer. */
 export function changesOf(task: Task | undefined): Changed {
   let [records, bytes] = [0, 0]
-  for (const map of task ? mapsOf(task) : []) {
-    const changed = map.changed()
-    records += changed.records
-    bytes += changed.bytes
+  for (const map of task?.maps ?? NO_MAPS) {
+    records += map.changedRecords()
+    bytes += map.changedBytes()
   }
   return { records, bytes }
 }
 
 /** Everything that changed since the last take, as keys and bytes of state.v1; then journalVersion is that of them. */
 export function takeChanges(task: Task): Change[] {
-  const changes = mapsOf(task).flatMap((map) => map.take())
-  if (mapsOf(task).some((map) => map.hasParts())) needsVersion(task, BOUNDED_VERSION)
+  const changes = task.maps.flatMap((map) => map.take())
+  if (task.maps.some((map) => map.hasParts())) needsVersion(task, BOUNDED_VERSION)
   return changes
 }
 
 /** Every record of state.v1, map by map, each in order of key. */
 export function allRecords(task: Task): [key: string, bytes: Uint8Array][] {
-  return mapsOf(task).flatMap((map) => map.all())
+  return task.maps.flatMap((map) => map.all())
 }
 
 /** Whether the plate that an entity is or belongs to is retired: only its summary is known any more. */

@@ -167,7 +167,7 @@ function runView(task: Task, key: string, run: StepRun, nowMs: number): RunView 
     revision: run.revision,
     generation: run.generation,
     attempts: run.attempts.map((attempt) => attemptView(run, attempt, nowMs)),
-    attemptsLeftOut: run.attemptsLeftOut,
+    attemptsLeftOut: run.trouble?.attemptsLeftOut ?? 0,
     verdict: run.verdict,
     effectKey: hex(run.effectKey),
     ...(failure && { failure }),

@@ -18,6 +18,7 @@ export function refuseUnwritable(
   bytesMax: number = writable.recordBytesMax,
 ): void {
   for (const record of records) {
+    if (sizeAtMost(record) <= bytesMax) continue
     const bytes = sizeOf(record)
     if (bytes <= bytesMax) continue
     const { key, topic } = record
@@ -32,6 +33,9 @@ export function refuseUnwritable(
  */
 export function sendsOf(records: readonly NewRecord[], batchBytesMax: number): NewRecord[][] {
   if (batchBytesMax === 0) return records.map((record) => [record])
+  const mayBeOne =
+    records.length <= writable.batchRecordsMax && totalAtMost(records) <= batchBytesMax
+  if (mayBeOne) return [[...records]]
   const sends: NewRecord[][] = [[]]
   let sizes = new Map<string, { bytes: number; records: number }>()
   for (const record of records) {
@@ -57,6 +61,17 @@ function sizeOf({ key, value, headers }: NewRecord): number {
   for (const [name, text] of Object.entries(headers))
     bytes += Buffer.byteLength(name) + Buffer.byteLength(text)
   return bytes
+}
+
+/** The size, or more: three bytes a character at most, none counted. */
+function sizeAtMost({ key, value, headers }: NewRecord): number {
+  let characters = key.length
+  for (const name in headers) characters += name.length + (headers[name]?.length ?? 0)
+  return writable.overheadBytes + 3 * characters + (value?.byteLength ?? 0)
+}
+
+function totalAtMost(records: readonly NewRecord[]): number {
+  return records.reduce((sum, record) => sum + sizeAtMost(record), 0)
 }
 
 /** Smallest batch that is tried before records are sent one by one. */

@@ -39,7 +39,8 @@ export function runParts({ time, step, method, attemptsMax }: RunPlace): Part[] 
   const labels = labelsOf(ended, run.generation)
   const base = { 'wellspring.step': step, 'wellspring.generation': run.generation }
   const parent = `step ${step} g${run.generation}`
-  const summarised = run.attemptsLeftOut + (beyond(ended.length, attemptsMax) ?? 0) || undefined
+  const leftOut = run.trouble?.attemptsLeftOut ?? 0
+  const summarised = leftOut + (beyond(ended.length, attemptsMax) ?? 0) || undefined
   const parts: Part[] = [
     { ...stepPart(time, step), attributes: stepAttributes(run, base, summarised) },
   ]

@@ -2,7 +2,7 @@
 // answer that is not theirs.
 import { createHash } from 'node:crypto'
 import type { DescMessage, Message } from '@bufbuild/protobuf'
-import { create, toBinary } from '@bufbuild/protobuf'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import type { StepError } from './call.ts'
@@ -12,19 +12,37 @@ export type Binding = {
   readonly entity: string
   readonly step: string
   readonly generation: number
-  /** SHA-256 of the request without its context and without where its artifacts lie, hex. */
+  /** SHA-256 of the request without its context and without where its artifacts lie, hex; a small one's is made when asked. */
   readonly input: string
   /** Full name of the response message. */
   readonly type: string
 }
 
+/** Requests up to this size are kept until their digest is asked for: by most keys never. */
+const DIGEST_LATER_BYTES_MAX = 1_024
+
 export function bindingOf(
   context: CallContext,
-  request: { readonly desc: DescMessage; readonly message: Message },
+  request: { readonly desc: DescMessage; readonly message: Message; readonly bytes: Uint8Array },
   type: string,
 ): Binding {
   const { entity, step, generation } = context
-  return { entity, step, generation, input: inputDigest(request.desc, request.message), type }
+  const { desc, message, bytes } = request
+  if (bytes.length > DIGEST_LATER_BYTES_MAX)
+    return { entity, step, generation, input: inputDigest(desc, message), type }
+  // The bytes, since a handler may change its message; a copy, since they are a piece of a much larger buffer.
+  const kept = Buffer.from(bytes)
+  let input: string | undefined
+  return {
+    entity,
+    step,
+    generation,
+    get input() {
+      input ??= inputDigest(desc, fromBinary(desc, kept))
+      return input
+    },
+    type,
+  }
 }
 
 /** The same for the same content: a file that was moved is the same input, unknown fields are none. */

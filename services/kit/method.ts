@@ -134,7 +134,7 @@ async function answer(
         key: context.effectKey,
         binding: bindingOf(
           context,
-          { desc: method.method.input, message: request },
+          { desc: method.method.input, message: request, bytes: call.request },
           method.method.output.typeName,
         ),
         deadline: deadlineOf(call, method.attemptMs),

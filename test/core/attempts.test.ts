@@ -38,14 +38,14 @@ test('twelve attempts that fail for one reason hold its words once, and the last
   for (let number = 1; number <= 12; number += 1)
     failOnce(run, number, number * 10_000, failure('GONE', `attempt ${number} found nothing`))
   assert.deepEqual(
-    run.failures.map(({ message }) => message),
+    (run.trouble?.failures ?? []).map(({ message }) => message),
     ['attempt 12 found nothing'],
   )
   assert.deepEqual(
     run.attempts.map(({ number }) => number),
     [5, 6, 7, 8, 9, 10, 11, 12],
   )
-  assert.equal(run.attemptsLeftOut, 4)
+  assert.equal(run.trouble?.attemptsLeftOut, 4)
   for (const attempt of run.attempts) assert.equal(attemptFailure(run, attempt)?.reason, 'GONE')
   assert.equal(failureOf(run)?.message, 'attempt 12 found nothing')
 })
@@ -55,7 +55,7 @@ test('of many reasons the last three are kept with their words, and no attempt l
   for (const [at, reason] of ['A', 'B', 'C', 'A', 'D', 'B', 'A'].entries())
     failOnce(run, at + 1, at * 10_000, failure(reason, `${reason} ${at}`))
   assert.deepEqual(
-    run.failures.map(({ message }) => message),
+    (run.trouble?.failures ?? []).map(({ message }) => message),
     ['D 4', 'B 5', 'A 6'],
   )
   assert.deepEqual(
@@ -68,7 +68,7 @@ test('of many reasons the last three are kept with their words, and no attempt l
       [7, 'A'],
     ],
   )
-  assert.equal(run.attemptsLeftOut, 2)
+  assert.equal(run.trouble?.attemptsLeftOut, 2)
 })
 
 test('put off a thousand times is one entry: since when, until when, how often; its time is told as back-off', () => {
@@ -137,9 +137,9 @@ test('what journal version 3 kept whole is bounded as soon as the run goes on', 
   beginAttempt(run, 1_000)
   assert.equal(run.failure, undefined)
   assert.equal(failureOf(run)?.message, 'the last words')
-  assert.deepEqual([run.attempts.length, run.failures.length], [8, 2])
+  assert.deepEqual([run.attempts.length, (run.trouble?.failures ?? []).length], [8, 2])
   assert.ok(run.attempts.every((attempt) => attempt.failure === undefined))
-  assert.equal(run.attemptsLeftOut, 20 + 11 + 1 - 19 - 8)
+  assert.equal(run.trouble?.attemptsLeftOut, 20 + 11 + 1 - 19 - 8)
 })
 
 test('text is cut in bytes, at a character, and marked', () => {

@@ -106,7 +106,10 @@ test('384 images of a site with the longest names, after twelve attempts each', 
   assert.deepEqual([plate?.done, plate?.close?.completed], [384, true])
   const [first] = large.task().sites.get(site)?.images ?? []
   const [run] = first?.runs ?? []
-  assert.deepEqual([run?.attempts.length, run?.failures.length, run?.payloadApart], [8, 3, true])
+  assert.deepEqual(
+    [run?.attempts.length, run?.trouble?.failures.length, run?.payloadApart],
+    [8, 3, true],
+  )
   assert.equal(run?.attempt, ATTEMPTS)
   tell(t, large)
 })
@@ -124,8 +127,8 @@ test('sixteen steps at every level, each with all that a run may hold', (t) => {
   }
   const plate = large.task().plates.get(PLATE)
   assert.equal(plate?.close?.completed, true)
-  for (const { attempts, failures } of plate.runs)
-    assert.deepEqual([attempts.length, failures.length], [8, 3])
+  for (const { attempts, trouble } of plate.runs)
+    assert.deepEqual([attempts.length, trouble?.failures.length], [8, 3])
   const about = explain(large.task(), PLATE, 1_800_000_000_000)
   const [first] = about?.runs ?? []
   const putOff = first?.attempts.find(({ times }) => times > 0)

@@ -95,8 +95,8 @@ export const contractMutants: readonly Mutant[] = [
     edits: [
       {
         file: 'coordinator/core/culprit.ts',
-        find: "  if (programEnded === 'alone') run.programEndsAlone += 1\n",
-        replace: '  run.programEndsAlone += 1\n',
+        find: "  if (programEnded === 'alone') trouble.programEndsAlone += 1\n",
+        replace: '  trouble.programEndsAlone += 1\n',
       },
     ],
     tests: [{ file: 'test/core/culprit.test.ts', only: 'never alone, is not blamed' }],

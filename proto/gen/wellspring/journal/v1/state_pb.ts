@@ -26,7 +26,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file wellspring/journal/v1/state.proto.
  */
 export const file_wellspring_journal_v1_state: GenFile = /*@__PURE__*/
-  fileDesc("CiF3ZWxsc3ByaW5nL2pvdXJuYWwvdjEvc3RhdGUucHJvdG8SFXdlbGxzcHJpbmcuam91cm5hbC52MSL7AgoKQ2hlY2twb2ludBIRCglmbHVzaF9zZXEYASABKAESMAoEbmV4dBgCIAMoCzIiLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dE9mZnNldBITCgtwcm9kdWNlcl9pZBgDIAEoARINCgVlcG9jaBgEIAEoDRIXCg9qb3VybmFsX3ZlcnNpb24YBSABKA0SDwoHb3V0cHV0cxgGIAEoDRIWCg5vdXRwdXRzX2RpZ2VzdBgHIAEoDBIUCgxzdGF0ZV9kaWdlc3QYCCABKAwSMQoFYmVnYW4YCSADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSDwoHc3RyaWtlcxgKIAEoDRIzCgdzdXNwZWN0GAsgASgLMiIud2VsbHNwcmluZy5qb3VybmFsLnYxLklucHV0T2Zmc2V0EjMKBmxvc3NlcxgMIAMoCzIjLndlbGxzcHJpbmcuam91cm5hbC52MS5BY2NlcHRlZExvc3Mi4AEKDEFjY2VwdGVkTG9zcxINCgV0b3BpYxgBIAEoCRIMCgRmcm9tGAIgASgBEgoKAnRvGAMgASgBEhIKCm5vdGljZWRfbXMYBCABKAESEwoLYWNjZXB0ZWRfbXMYBSABKAESEwoLYWNjZXB0ZWRfYnkYBiABKAkSDwoHY29tbWFuZBgHIAEoCRIOCgZyZWFzb24YCCABKAkSMQoFdW50aWwYCSADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSFQoNdW5tYXJrZWRfZnJvbRgKIAEoCSJOCgtJbnB1dE9mZnNldBINCgV0b3BpYxgBIAEoCRIMCgRuZXh0GAIgASgBEhUKCGlzX2JhdGNoGAMgASgISACIAQFCCwoJX2lzX2JhdGNoIrUBCgVPd25lchINCgVub25jZRgBIAEoCRITCgtwcm9kdWNlcl9pZBgCIAEoARINCgVlcG9jaBgDIAEoDRIQCghpbnN0YW5jZRgEIAEoCRIXCg9jb250cm9sX2FkZHJlc3MYBSABKAkSMQoFc3RhcnQYBiADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSGwoTaW5wdXRfbG9zdF9zaW5jZV9tcxgHIAEoASLABQoKUGxhdGVTdGF0ZRIPCgdtZW1iZXJzGAEgASgMEiwKBHJ1bnMYAiADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIrCgVjbG9zZRgDIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5DbG9zZRIPCgdjaGFuZ2VkGAQgASgIEhgKEGZpcnN0X2Fycml2YWxfbXMYBSABKAESFwoPbGFzdF9hcnJpdmFsX21zGAYgASgBEg8KB2Fycml2ZWQYByABKA0SDAoEZG9uZRgIIAEoDRIOCgZmYWlsZWQYCSABKA0SDwoHbWlzc2luZxgKIAEoDRIRCglkdXBsaWNhdGUYCyABKA0SMgoKZXhwaXJlZF9ieRgMIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5EhgKEGZpcnN0X3ZlcmRpY3RfbXMYDSABKAESDgoGcGFya2VkGA4gASgNEgwKBHNlZW4YDyADKAkSKwoFc3dlZXAYECABKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3dlZXASLwoHcmV0aXJlZBgRIAEoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5SZXRpcmVkEi8KB3N0b3BwZWQYEiABKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RvcHBlZBIvCghhZG9wdGluZxgTIAEoCzIdLndlbGxzcHJpbmcuam91cm5hbC52MS5DdXJzb3ISEwoLZWFybHlfd2VsbHMYFCABKA0SNAoOc3dlZXBzX3dhaXRpbmcYFSADKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3dlZXASOAoKaW5wdXRfbG9zcxgeIAEoCzIkLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dExvc3NNYXJrIjkKB1N0b3BwZWQSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDQoFYXRfbXMYAyABKAEiLgoGQ3Vyc29yEhEKCW5leHRfd2VsbBgBIAEoDRIRCgluZXh0X3NpdGUYAiABKA0iRAoNSW5wdXRMb3NzTWFyaxIPCgdyZWNvcmRzGAEgASgBEg0KBWF0X21zGAIgASgBEhMKC2FjY2VwdGVkX2J5GAMgASgJIq4BCgdSZXRpcmVkEg0KBWF0X21zGAEgASgBEhYKCW5leHRfd2VsbBgCIAEoDUgAiAEBEhMKC3BsYW5fZGlnZXN0GAMgASgMEhcKD2ltYWdlc19leHBlY3RlZBgEIAEoDRIPCgdvYmplY3RzGAUgASgBEhYKDmNvdW50c19tZW1iZXJzGAYgASgIEhcKD25leHRfaXNfY291bnRlZBgHIAEoCEIMCgpfbmV4dF93ZWxsIloKBVN3ZWVwEg4KBmVudGl0eRgBIAEoCRIMCgRzdGVwGAIgASgJEhEKCW5leHRfd2VsbBgDIAEoDRINCgVjbG9zZRgEIAEoCBIRCgluZXh0X3NpdGUYBSABKA0iowIKCVdlbGxTdGF0ZRIPCgdtZW1iZXJzGAEgASgMEiwKBHJ1bnMYAiADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIrCgVjbG9zZRgDIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5DbG9zZRIPCgdjaGFuZ2VkGAQgASgIEhcKD2xhc3RfYXJyaXZhbF9tcxgFIAEoARIyCgpleHBpcmVkX2J5GAYgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSDAoEc2VlbhgHIAMoDRIPCgdhcnJpdmVkGAggASgNEgwKBGRvbmUYCSABKA0SDgoGZmFpbGVkGAogASgNEg8KB21pc3NpbmcYCyABKA0i9wEKCVNpdGVTdGF0ZRIxCgZpbWFnZXMYASADKAsyIS53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW1hZ2VTdGF0ZRIsCgRydW5zGAIgAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlN0ZXBSdW4SKwoFY2xvc2UYAyABKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuQ2xvc2USDwoHY2hhbmdlZBgEIAEoCBIXCg9sYXN0X2Fycml2YWxfbXMYBSABKAESMgoKZXhwaXJlZF9ieRgGIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5ItEBCgpJbWFnZVN0YXRlEgkKAXoYASABKA0SKwoHY2hhbm5lbBgCIAEoCzIaLndlbGxzcHJpbmcubGFiLnYxLkNoYW5uZWwSLQoIYXJ0aWZhY3QYAyABKAsyGy53ZWxsc3ByaW5nLmxhYi52MS5BcnRpZmFjdBISCgphcnJpdmVkX21zGAQgASgBEiwKBHJ1bnMYBSADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIaChJvcmlnaW5fdHJhY2VwYXJlbnQYBiABKAkijgEKBUNsb3NlEhAKCHJldmlzaW9uGAEgASgNEjEKCWNsb3NlZF9ieRgCIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5Eg0KBWF0X21zGAMgASgBEgwKBGRvbmUYBCABKA0SEAoIZXhwZWN0ZWQYBSABKA0SEQoJY29tcGxldGVkGAYgASgIIu4ECgdTdGVwUnVuEgwKBHN0ZXAYASABKA0SLgoFc3RhdGUYAiABKA4yHy53ZWxsc3ByaW5nLmpvdXJuYWwudjEuUnVuU3RhdGUSEgoKZ2VuZXJhdGlvbhgDIAEoDRIQCghyZXZpc2lvbhgEIAEoDRIPCgdhdHRlbXB0GAUgASgNEhIKCmVmZmVjdF9rZXkYBiABKAwSFAoMaW5wdXRfZGlnZXN0GAcgASgMEhAKCHJlYWR5X21zGAggASgBEg4KBmR1ZV9tcxgJIAEoARIQCghlbmRlZF9tcxgKIAEoARIOCgZvdXRwdXQYCyABKAwSGQoRb3V0cHV0X2VmZmVjdF9rZXkYDCABKAwSMAoHZmFpbHVyZRgNIAEoCzIfLndlbGxzcHJpbmcuc3RlcC52MS5TdGVwRmFpbHVyZRIwCghhdHRlbXB0cxgOIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5BdHRlbXB0Ei4KB3ZlcmRpY3QYDyABKA4yHS53ZWxsc3ByaW5nLnJlY29yZC52MS5WZXJkaWN0Eg4KBmlucHV0cxgQIAMoCRIxCghmYWlsdXJlcxgRIAMoCzIfLndlbGxzcHJpbmcuc3RlcC52MS5TdGVwRmFpbHVyZRIRCglmYWlsZWRfYXMYEiABKA0SGQoRYXR0ZW1wdHNfbGVmdF9vdXQYEyABKA0SFQoNcGF5bG9hZF9hcGFydBgUIAEoCBIXCg9pbnB1dHNfbGVmdF9vdXQYFSABKA0SFAoMcHJvZ3JhbV9lbmRzGBYgASgNEhoKEnByb2dyYW1fZW5kc19hbG9uZRgXIAEoDSIsCgpSdW5QYXlsb2FkEg4KBm91dHB1dBgBIAEoDBIOCgZpbnB1dHMYAiADKAkitgEKB0F0dGVtcHQSDgoGbnVtYmVyGAEgASgNEhAKCGFza2VkX21zGAIgASgBEhIKCnN0YXJ0ZWRfbXMYAyABKAESEAoIZW5kZWRfbXMYBCABKAESMAoHZmFpbHVyZRgFIAEoCzIfLndlbGxzcHJpbmcuc3RlcC52MS5TdGVwRmFpbHVyZRIPCgdyZXBsaWNhGAYgASgJEhEKCWZhaWxlZF9hcxgHIAEoDRINCgV0aW1lcxgIIAEoDSqUAQoIUnVuU3RhdGUSGQoVUlVOX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRFX1JVTk5JTkcQARIVChFSVU5fU1RBVEVfQkFDS09GRhACEhIKDlJVTl9TVEFURV9ET05FEAMSFAoQUlVOX1NUQVRFX1BBUktFRBAEEhUKEVJVTl9TVEFURV9TS0lQUEVEEAViBnByb3RvMw", [file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_record_v1_output, file_wellspring_step_v1_failure]);
+  fileDesc("CiF3ZWxsc3ByaW5nL2pvdXJuYWwvdjEvc3RhdGUucHJvdG8SFXdlbGxzcHJpbmcuam91cm5hbC52MSL7AgoKQ2hlY2twb2ludBIRCglmbHVzaF9zZXEYASABKAESMAoEbmV4dBgCIAMoCzIiLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dE9mZnNldBITCgtwcm9kdWNlcl9pZBgDIAEoARINCgVlcG9jaBgEIAEoDRIXCg9qb3VybmFsX3ZlcnNpb24YBSABKA0SDwoHb3V0cHV0cxgGIAEoDRIWCg5vdXRwdXRzX2RpZ2VzdBgHIAEoDBIUCgxzdGF0ZV9kaWdlc3QYCCABKAwSMQoFYmVnYW4YCSADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSDwoHc3RyaWtlcxgKIAEoDRIzCgdzdXNwZWN0GAsgASgLMiIud2VsbHNwcmluZy5qb3VybmFsLnYxLklucHV0T2Zmc2V0EjMKBmxvc3NlcxgMIAMoCzIjLndlbGxzcHJpbmcuam91cm5hbC52MS5BY2NlcHRlZExvc3Mi4AEKDEFjY2VwdGVkTG9zcxINCgV0b3BpYxgBIAEoCRIMCgRmcm9tGAIgASgBEgoKAnRvGAMgASgBEhIKCm5vdGljZWRfbXMYBCABKAESEwoLYWNjZXB0ZWRfbXMYBSABKAESEwoLYWNjZXB0ZWRfYnkYBiABKAkSDwoHY29tbWFuZBgHIAEoCRIOCgZyZWFzb24YCCABKAkSMQoFdW50aWwYCSADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSFQoNdW5tYXJrZWRfZnJvbRgKIAEoCSJOCgtJbnB1dE9mZnNldBINCgV0b3BpYxgBIAEoCRIMCgRuZXh0GAIgASgBEhUKCGlzX2JhdGNoGAMgASgISACIAQFCCwoJX2lzX2JhdGNoIrUBCgVPd25lchINCgVub25jZRgBIAEoCRITCgtwcm9kdWNlcl9pZBgCIAEoARINCgVlcG9jaBgDIAEoDRIQCghpbnN0YW5jZRgEIAEoCRIXCg9jb250cm9sX2FkZHJlc3MYBSABKAkSMQoFc3RhcnQYBiADKAsyIi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW5wdXRPZmZzZXQSGwoTaW5wdXRfbG9zdF9zaW5jZV9tcxgHIAEoASLABQoKUGxhdGVTdGF0ZRIPCgdtZW1iZXJzGAEgASgMEiwKBHJ1bnMYAiADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIrCgVjbG9zZRgDIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5DbG9zZRIPCgdjaGFuZ2VkGAQgASgIEhgKEGZpcnN0X2Fycml2YWxfbXMYBSABKAESFwoPbGFzdF9hcnJpdmFsX21zGAYgASgBEg8KB2Fycml2ZWQYByABKA0SDAoEZG9uZRgIIAEoDRIOCgZmYWlsZWQYCSABKA0SDwoHbWlzc2luZxgKIAEoDRIRCglkdXBsaWNhdGUYCyABKA0SMgoKZXhwaXJlZF9ieRgMIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5EhgKEGZpcnN0X3ZlcmRpY3RfbXMYDSABKAESDgoGcGFya2VkGA4gASgNEgwKBHNlZW4YDyADKAkSKwoFc3dlZXAYECABKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3dlZXASLwoHcmV0aXJlZBgRIAEoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5SZXRpcmVkEi8KB3N0b3BwZWQYEiABKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RvcHBlZBIvCghhZG9wdGluZxgTIAEoCzIdLndlbGxzcHJpbmcuam91cm5hbC52MS5DdXJzb3ISEwoLZWFybHlfd2VsbHMYFCABKA0SNAoOc3dlZXBzX3dhaXRpbmcYFSADKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3dlZXASOAoKaW5wdXRfbG9zcxgeIAEoCzIkLndlbGxzcHJpbmcuam91cm5hbC52MS5JbnB1dExvc3NNYXJrIjkKB1N0b3BwZWQSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDQoFYXRfbXMYAyABKAEiLgoGQ3Vyc29yEhEKCW5leHRfd2VsbBgBIAEoDRIRCgluZXh0X3NpdGUYAiABKA0iRAoNSW5wdXRMb3NzTWFyaxIPCgdyZWNvcmRzGAEgASgBEg0KBWF0X21zGAIgASgBEhMKC2FjY2VwdGVkX2J5GAMgASgJIq4BCgdSZXRpcmVkEg0KBWF0X21zGAEgASgBEhYKCW5leHRfd2VsbBgCIAEoDUgAiAEBEhMKC3BsYW5fZGlnZXN0GAMgASgMEhcKD2ltYWdlc19leHBlY3RlZBgEIAEoDRIPCgdvYmplY3RzGAUgASgBEhYKDmNvdW50c19tZW1iZXJzGAYgASgIEhcKD25leHRfaXNfY291bnRlZBgHIAEoCEIMCgpfbmV4dF93ZWxsIloKBVN3ZWVwEg4KBmVudGl0eRgBIAEoCRIMCgRzdGVwGAIgASgJEhEKCW5leHRfd2VsbBgDIAEoDRINCgVjbG9zZRgEIAEoCBIRCgluZXh0X3NpdGUYBSABKA0iowIKCVdlbGxTdGF0ZRIPCgdtZW1iZXJzGAEgASgMEiwKBHJ1bnMYAiADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIrCgVjbG9zZRgDIAEoCzIcLndlbGxzcHJpbmcuam91cm5hbC52MS5DbG9zZRIPCgdjaGFuZ2VkGAQgASgIEhcKD2xhc3RfYXJyaXZhbF9tcxgFIAEoARIyCgpleHBpcmVkX2J5GAYgASgOMh4ud2VsbHNwcmluZy5yZWNvcmQudjEuQ2xvc2VkQnkSDAoEc2VlbhgHIAMoDRIPCgdhcnJpdmVkGAggASgNEgwKBGRvbmUYCSABKA0SDgoGZmFpbGVkGAogASgNEg8KB21pc3NpbmcYCyABKA0i9wEKCVNpdGVTdGF0ZRIxCgZpbWFnZXMYASADKAsyIS53ZWxsc3ByaW5nLmpvdXJuYWwudjEuSW1hZ2VTdGF0ZRIsCgRydW5zGAIgAygLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlN0ZXBSdW4SKwoFY2xvc2UYAyABKAsyHC53ZWxsc3ByaW5nLmpvdXJuYWwudjEuQ2xvc2USDwoHY2hhbmdlZBgEIAEoCBIXCg9sYXN0X2Fycml2YWxfbXMYBSABKAESMgoKZXhwaXJlZF9ieRgGIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5ItEBCgpJbWFnZVN0YXRlEgkKAXoYASABKA0SKwoHY2hhbm5lbBgCIAEoCzIaLndlbGxzcHJpbmcubGFiLnYxLkNoYW5uZWwSLQoIYXJ0aWZhY3QYAyABKAsyGy53ZWxsc3ByaW5nLmxhYi52MS5BcnRpZmFjdBISCgphcnJpdmVkX21zGAQgASgBEiwKBHJ1bnMYBSADKAsyHi53ZWxsc3ByaW5nLmpvdXJuYWwudjEuU3RlcFJ1bhIaChJvcmlnaW5fdHJhY2VwYXJlbnQYBiABKAkijgEKBUNsb3NlEhAKCHJldmlzaW9uGAEgASgNEjEKCWNsb3NlZF9ieRgCIAEoDjIeLndlbGxzcHJpbmcucmVjb3JkLnYxLkNsb3NlZEJ5Eg0KBWF0X21zGAMgASgBEgwKBGRvbmUYBCABKA0SEAoIZXhwZWN0ZWQYBSABKA0SEQoJY29tcGxldGVkGAYgASgIIrwECgdTdGVwUnVuEgwKBHN0ZXAYASABKA0SLgoFc3RhdGUYAiABKA4yHy53ZWxsc3ByaW5nLmpvdXJuYWwudjEuUnVuU3RhdGUSEgoKZ2VuZXJhdGlvbhgDIAEoDRIQCghyZXZpc2lvbhgEIAEoDRIPCgdhdHRlbXB0GAUgASgNEhIKCmVmZmVjdF9rZXkYBiABKAwSFAoMaW5wdXRfZGlnZXN0GAcgASgMEhAKCHJlYWR5X21zGAggASgBEg4KBmR1ZV9tcxgJIAEoARIQCghlbmRlZF9tcxgKIAEoARIOCgZvdXRwdXQYCyABKAwSGQoRb3V0cHV0X2VmZmVjdF9rZXkYDCABKAwSMAoHZmFpbHVyZRgNIAEoCzIfLndlbGxzcHJpbmcuc3RlcC52MS5TdGVwRmFpbHVyZRIwCghhdHRlbXB0cxgOIAMoCzIeLndlbGxzcHJpbmcuam91cm5hbC52MS5BdHRlbXB0Ei4KB3ZlcmRpY3QYDyABKA4yHS53ZWxsc3ByaW5nLnJlY29yZC52MS5WZXJkaWN0Eg4KBmlucHV0cxgQIAMoCRIvCgd0cm91YmxlGBEgASgLMh4ud2VsbHNwcmluZy5qb3VybmFsLnYxLlRyb3VibGUSGgoNcGF5bG9hZF9hcGFydBgSIAEoCEgAiAEBEhwKD2lucHV0c19sZWZ0X291dBgTIAEoDUgBiAEBQhAKDl9wYXlsb2FkX2FwYXJ0QhIKEF9pbnB1dHNfbGVmdF9vdXQinAEKB1Ryb3VibGUSMQoIZmFpbHVyZXMYASADKAsyHy53ZWxsc3ByaW5nLnN0ZXAudjEuU3RlcEZhaWx1cmUSEQoJZmFpbGVkX2FzGAIgASgNEhkKEWF0dGVtcHRzX2xlZnRfb3V0GAMgASgNEhQKDHByb2dyYW1fZW5kcxgEIAEoDRIaChJwcm9ncmFtX2VuZHNfYWxvbmUYBSABKA0iLAoKUnVuUGF5bG9hZBIOCgZvdXRwdXQYASABKAwSDgoGaW5wdXRzGAIgAygJIrYBCgdBdHRlbXB0Eg4KBm51bWJlchgBIAEoDRIQCghhc2tlZF9tcxgCIAEoARISCgpzdGFydGVkX21zGAMgASgBEhAKCGVuZGVkX21zGAQgASgBEjAKB2ZhaWx1cmUYBSABKAsyHy53ZWxsc3ByaW5nLnN0ZXAudjEuU3RlcEZhaWx1cmUSDwoHcmVwbGljYRgGIAEoCRIRCglmYWlsZWRfYXMYByABKA0SDQoFdGltZXMYCCABKA0qlAEKCFJ1blN0YXRlEhkKFVJVTl9TVEFURV9VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFURV9SVU5OSU5HEAESFQoRUlVOX1NUQVRFX0JBQ0tPRkYQAhISCg5SVU5fU1RBVEVfRE9ORRADEhQKEFJVTl9TVEFURV9QQVJLRUQQBBIVChFSVU5fU1RBVEVfU0tJUFBFRBAFYgZwcm90bzM", [file_wellspring_lab_v1_artifact, file_wellspring_lab_v1_identity, file_wellspring_record_v1_output, file_wellspring_step_v1_failure]);
 
 /**
  * Key #ckpt: written by every flush.
@@ -1068,54 +1068,25 @@ export type StepRun = Message<"wellspring.journal.v1.StepRun"> & {
   inputs: string[];
 
   /**
-   * Why attempts failed, each reason once, with the words of its last time; at most 3, the last ones. From journal
-   * version 4 on, as all that follows.
+   * What went wrong in this generation; absent: nothing. From journal version 4 on, as all that follows.
    *
-   * @generated from field: repeated wellspring.step.v1.StepFailure failures = 17;
+   * @generated from field: wellspring.journal.v1.Trouble trouble = 17;
    */
-  failures: StepFailure[];
+  trouble?: Trouble | undefined;
 
   /**
-   * Which of them the last attempt failed for, from 1; 0: it did not fail.
+   * Output and inputs are in a record of their own; absent: in this one.
    *
-   * @generated from field: uint32 failed_as = 18;
+   * @generated from field: optional bool payload_apart = 18;
    */
-  failedAs: number;
+  payloadApart?: boolean | undefined;
 
   /**
-   * Attempts of this generation that are not listed any more.
+   * Inputs of the run under way that are not listed; absent: none.
    *
-   * @generated from field: uint32 attempts_left_out = 19;
+   * @generated from field: optional uint32 inputs_left_out = 19;
    */
-  attemptsLeftOut: number;
-
-  /**
-   * Output and inputs are in a record of their own.
-   *
-   * @generated from field: bool payload_apart = 20;
-   */
-  payloadApart: boolean;
-
-  /**
-   * Inputs of the run under way that are not listed.
-   *
-   * @generated from field: uint32 inputs_left_out = 21;
-   */
-  inputsLeftOut: number;
-
-  /**
-   * Attempts of this generation over which the program, or its wrapper, ended.
-   *
-   * @generated from field: uint32 program_ends = 22;
-   */
-  programEnds: number;
-
-  /**
-   * Of them, those that had it to themselves.
-   *
-   * @generated from field: uint32 program_ends_alone = 23;
-   */
-  programEndsAlone: number;
+  inputsLeftOut?: number | undefined;
 };
 
 /**
@@ -1124,6 +1095,55 @@ export type StepRun = Message<"wellspring.journal.v1.StepRun"> & {
  */
 export const StepRunSchema: GenMessage<StepRun> = /*@__PURE__*/
   messageDesc(file_wellspring_journal_v1_state, 14);
+
+/**
+ * What went wrong with the attempts of a step run. Most runs have none, and are kept and read by the million.
+ *
+ * @generated from message wellspring.journal.v1.Trouble
+ */
+export type Trouble = Message<"wellspring.journal.v1.Trouble"> & {
+  /**
+   * Why attempts failed, each reason once, with the words of its last time; at most 3, the last ones.
+   *
+   * @generated from field: repeated wellspring.step.v1.StepFailure failures = 1;
+   */
+  failures: StepFailure[];
+
+  /**
+   * Which of them the last attempt failed for, from 1; 0: it did not fail.
+   *
+   * @generated from field: uint32 failed_as = 2;
+   */
+  failedAs: number;
+
+  /**
+   * Attempts of this generation that are not listed any more.
+   *
+   * @generated from field: uint32 attempts_left_out = 3;
+   */
+  attemptsLeftOut: number;
+
+  /**
+   * Attempts of this generation over which the program, or its wrapper, ended.
+   *
+   * @generated from field: uint32 program_ends = 4;
+   */
+  programEnds: number;
+
+  /**
+   * Of them, those that had it to themselves.
+   *
+   * @generated from field: uint32 program_ends_alone = 5;
+   */
+  programEndsAlone: number;
+};
+
+/**
+ * Describes the message wellspring.journal.v1.Trouble.
+ * Use `create(TroubleSchema)` to create a new message.
+ */
+export const TroubleSchema: GenMessage<Trouble> = /*@__PURE__*/
+  messageDesc(file_wellspring_journal_v1_state, 15);
 
 /**
  * Key <entity>#run.<step index>: what is large of a step run.
@@ -1151,7 +1171,7 @@ export type RunPayload = Message<"wellspring.journal.v1.RunPayload"> & {
  * Use `create(RunPayloadSchema)` to create a new message.
  */
 export const RunPayloadSchema: GenMessage<RunPayload> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 15);
+  messageDesc(file_wellspring_journal_v1_state, 16);
 
 /**
  * One attempt of a step run.
@@ -1202,7 +1222,7 @@ export type Attempt = Message<"wellspring.journal.v1.Attempt"> & {
   replica: string;
 
   /**
-   * Which of StepRun.failures it failed for, from 1; 0: it did not fail. From journal version 4 on, as all that follows.
+   * Which of Trouble.failures it failed for, from 1; 0: it did not fail. From journal version 4 on, as all that follows.
    *
    * @generated from field: uint32 failed_as = 7;
    */
@@ -1222,7 +1242,7 @@ export type Attempt = Message<"wellspring.journal.v1.Attempt"> & {
  * Use `create(AttemptSchema)` to create a new message.
  */
 export const AttemptSchema: GenMessage<Attempt> = /*@__PURE__*/
-  messageDesc(file_wellspring_journal_v1_state, 16);
+  messageDesc(file_wellspring_journal_v1_state, 17);
 
 /**
  * Where a step run stands.
