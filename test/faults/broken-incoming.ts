@@ -51,9 +51,7 @@ const good: Incoming = {
   ends: [1, 2, 3].map((n) => ({ atMs: fromMs + n, name: 'c1', how: 'exit code 1' })),
   spans: [{ fromMs, toMs: fromMs + 60_000, by: 'null-header' }],
   memory: {
-    without: { fromMs, toMs: fromMs + 30_000 },
-    under: { fromMs: fromMs + 30_001, toMs: fromMs + 60_000 },
-    ratioMax: 1.2,
+    slots: [{ fromMs: fromMs + 30_001, toMs: fromMs + 60_000, by: 'bomb', ratioMax: 1.2 }],
   },
   spansRead: [{ topic: 'spans.v1', partition: 0, offset: 1 }],
 }
@@ -324,7 +322,7 @@ export const brokenIncoming: readonly Broken[] = [
   {
     rule: 'H6',
     how: 'memory follows what others claim',
-    says: /up to 126877696 bytes under all of it and 104857600 without: 1.21 times as much; 1.2 are allowed/,
+    says: /c1 holds up to 126877696 bytes under bomb and 104857600 before it: 1.21 times as much; 1.2 are allowed/,
     evidence: withstood({}, samples(121 * mega)),
   },
 ]

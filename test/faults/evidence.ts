@@ -194,8 +194,13 @@ export type Start = {
   readonly problem: string | undefined
 }
 
-/** Two spans of the same run: with only its plates, and with everything that comes in to do harm. */
-export type Memory = { readonly without: Span; readonly under: Span; readonly ratioMax: number }
+/** What memory is judged by: the time of each kind of trouble while nothing else comes in, one after the other. */
+export type Memory = {
+  readonly slots: readonly MemorySlot[]
+}
+
+/** The most that a process may hold in it, as a multiple of what it held when it began. */
+export type MemorySlot = Span & { readonly by: string; readonly ratioMax: number }
 
 /** What I13 goes by. */
 export type Neighbours = {

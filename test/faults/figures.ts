@@ -34,15 +34,15 @@ function incomingFigures({ notes, memory, events }: RunResult): string[] {
   const answers = Map.groupBy(hostile, ({ status }) => String(status ?? 'closed'))
   const slowest = notes.posts.reduce((most, { tookMs }) => Math.max(most, tookMs), 0)
   const posts = [...answers].map(([status, all]) => `${status} ${all.length}`)
-  const ratio =
-    memory === undefined
-      ? 'not judged'
-      : `${mega(memory.under)} MB under what comes in, ${mega(memory.without)} MB without: ${(memory.under / memory.without).toFixed(2)}`
+  const grown = memory.map(
+    ({ by, beforeBytes, peakBytes }) =>
+      `${by} ${mega(beforeBytes)} → ${mega(peakBytes)} MB (${(peakBytes / beforeBytes).toFixed(2)})`,
+  )
   return [
     `ends that nobody wanted ${own.length}; bombs ${notes.bombs.length}, deletions ${notes.deletions.length}, ` +
       `starts beside an odd replica ${notes.starts.length}`,
     `hostile posts ${hostile.length} (${posts.join(', ')}), the slowest answer after ${seconds(slowest)}`,
-    `memory of a coordinator, at most: ${ratio}`,
+    `memory of the coordinator that grew most, by kind: ${grown.join(', ') || 'not judged'}`,
   ]
 }
 

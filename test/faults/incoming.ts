@@ -1,5 +1,12 @@
 // What the judges of incoming trouble go by, from what was injected and what was seen.
-import type { Circumstances, CommittedRecord, Incoming, Position, Span } from './evidence.ts'
+import type {
+  Circumstances,
+  CommittedRecord,
+  Incoming,
+  MemorySlot,
+  Position,
+  Span,
+} from './evidence.ts'
 import type { CrewEvent } from './crew.ts'
 import { isOfKind } from './kinds/all.ts'
 import type { Notes } from './kinds/ground.ts'
@@ -13,6 +20,8 @@ const limits = {
   /** After something else that ends processes. */
   settleMs: 15_000,
   memoryRatioMax: 1.2,
+  /** All of it is valid, and to be worked on: what the largest site weighs is held. */
+  fatRatioMax: 2,
 } as const
 
 export type Seen = {
@@ -34,11 +43,7 @@ export function incomingOf(seen: Seen): NonNullable<Circumstances['incoming']> {
     return [{ fromMs, toMs, by: fault.kind }]
   })
   const ends = events.flatMap((one) => (one.kind === 'ended' && !one.isMeant ? [one] : []))
-  const memory = phases && {
-    without: spanOf(startedMs, phases.withoutMs),
-    under: spanOf(startedMs, phases.underMs),
-    ratioMax: limits.memoryRatioMax,
-  }
+  const slots = phases && slotsOf(injected, spanOf(startedMs, phases.underMs))
   const found: Incoming = {
     odd: committed.filter(({ headers }) => ODD_HEADER in headers),
     bombs: notes.bombs,
@@ -47,10 +52,23 @@ export function incomingOf(seen: Seen): NonNullable<Circumstances['incoming']> {
     starts: notes.starts,
     ends,
     spans,
-    ...(memory ? { memory } : {}),
+    ...(slots && slots.length > 0 ? { memory: { slots } } : {}),
     ...(spansRead ? { spansRead } : {}),
   }
   return found
+}
+
+/** The time of each kind that came alone: until the next one. */
+function slotsOf(injected: readonly Injected[], under: Span): MemorySlot[] {
+  const alone = injected
+    .filter(({ fault, fromMs }) => isOfKind(fault) && under.fromMs <= fromMs && fromMs < under.toMs)
+    .toSorted((a, b) => a.fromMs - b.fromMs)
+  return alone.map(({ fault, fromMs }, at) => ({
+    by: fault.kind,
+    fromMs,
+    toMs: alone[at + 1]?.fromMs ?? under.toMs,
+    ratioMax: fault.kind === 'fat-entity' ? limits.fatRatioMax : limits.memoryRatioMax,
+  }))
 }
 
 const isOther = (fault: Fault): boolean =>

@@ -5,7 +5,7 @@ import type { Series } from './checks/growth.ts'
 import { seriesOf } from './checks/growth.ts'
 import type { CalmLatency } from './checks/neighbours.ts'
 import { calmLatencies } from './checks/neighbours.ts'
-import type { MemoryFigures } from './checks/survival.ts'
+import type { MemoryFigure } from './checks/survival.ts'
 import { memoryFigures } from './checks/survival.ts'
 import { collect } from './collect.ts'
 import type { CallLine, Position, Span } from './evidence.ts'
@@ -26,7 +26,7 @@ export type Judged = {
   /** Trends of the run (I12), if its bounds ask for them. */
   readonly series: readonly Series[]
   /** With and without what comes in to do harm (H6). */
-  readonly memory: MemoryFigures | undefined
+  readonly memory: readonly MemoryFigure[]
   readonly notes: Notes
   /** What it took to judge: all evidence is held in memory. */
   readonly judging: {

@@ -1,12 +1,12 @@
 // H2: no process ends more than three times over one record. H3: what does not fit is not called, and stops no start.
 // H4: a port refuses what is hostile, and still takes what is honest. H6: memory does not follow what others claim.
-import type { Evidence, Sample, Span } from '../evidence.ts'
+import type { Evidence, MemorySlot, Sample } from '../evidence.ts'
 
 const limits = {
   endsMax: 3,
   postMsMax: 5_000,
-  /** Fewer looks say nothing about a phase. */
-  looksMin: 4,
+  /** Fewer looks say nothing about a kind. */
+  looksMin: 3,
 } as const
 
 /** H2. */
@@ -46,34 +46,44 @@ export function ports({ circumstances: { incoming } }: Evidence): string[] {
   })
 }
 
-export type MemoryFigures = { readonly without: number; readonly under: number }
+/** What one kind did to the process that held most, as a multiple of what that held before. */
+export type MemoryFigure = MemorySlot & {
+  readonly name: string
+  readonly beforeBytes: number
+  readonly peakBytes: number
+}
 
 /** H6. */
 export function memory(evidence: Evidence): string[] {
-  const { ratioMax = 0 } = evidence.circumstances.incoming?.memory ?? {}
-  const figures = memoryFigures(evidence)
-  if (!figures) return []
-  const ratio = figures.under / figures.without
-  return ratio <= ratioMax
-    ? []
-    : [
-        `a coordinator holds up to ${figures.under} bytes under all of it and ${figures.without} without: ` +
-          `${ratio.toFixed(2)} times as much; ${ratioMax} are allowed`,
-      ]
-}
-
-/** The most that any process held in either span; undefined: too few looks. */
-export function memoryFigures({ circumstances }: Evidence): MemoryFigures | undefined {
-  const { incoming, samples } = circumstances
-  if (!incoming?.memory) return undefined
-  const [without, under] = [incoming.memory.without, incoming.memory.under].map((span) =>
-    peakIn(samples, span),
+  return memoryFigures(evidence).flatMap(({ name, by, beforeBytes, peakBytes, ratioMax }) =>
+    peakBytes <= ratioMax * beforeBytes
+      ? []
+      : [
+          `${name} holds up to ${peakBytes} bytes under ${by} and ${beforeBytes} before it: ` +
+            `${(peakBytes / beforeBytes).toFixed(2)} times as much; ${ratioMax} are allowed`,
+        ],
   )
-  return without === undefined || under === undefined ? undefined : { without, under }
 }
 
-function peakIn(samples: readonly Sample[], { fromMs, toMs }: Span): number | undefined {
-  const within = samples.filter(({ atMs }) => fromMs <= atMs && atMs <= toMs)
-  if (within.length < limits.looksMin) return undefined
-  return within.reduce((most, one) => Math.max(most, one.peakBytes ?? one.rssBytes), 0)
+/** By kind, of the process that grew most; none of a kind during which too few looks were taken. */
+export function memoryFigures({ circumstances }: Evidence): MemoryFigure[] {
+  const { incoming, samples } = circumstances
+  return (incoming?.memory?.slots ?? []).flatMap((slot) => {
+    const grown = [...Map.groupBy(samples, ({ pid }) => pid).values()].flatMap((looks) =>
+      growthIn(looks, slot),
+    )
+    const [most] = grown.toSorted(
+      (a, b) => b.peakBytes / b.beforeBytes - a.peakBytes / a.beforeBytes,
+    )
+    return most ? [most] : []
+  })
+}
+
+/** Of one process. */
+function growthIn(looks: readonly Sample[], slot: MemorySlot): MemoryFigure[] {
+  const before = looks.findLast(({ atMs }) => atMs <= slot.fromMs)
+  const within = looks.filter(({ atMs }) => slot.fromMs < atMs && atMs <= slot.toMs)
+  if (!before || within.length < limits.looksMin) return []
+  const peakBytes = within.reduce((most, one) => Math.max(most, one.peakBytes ?? one.rssBytes), 0)
+  return [{ ...slot, name: before.name, beforeBytes: before.rssBytes, peakBytes }]
 }
