@@ -2,7 +2,7 @@
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { artifactBytesMax } from '../proto/artifact-file.ts'
-import { limits } from './log/limits.ts'
+import { limits } from './task/limits.ts'
 
 export type Config = {
   readonly brokers: readonly string[]

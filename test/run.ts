@@ -18,6 +18,7 @@ const FIRST = [
   'e2e',
   'sim',
   'log',
+  'task',
   'cli',
   'dev',
   'services',

@@ -2,8 +2,8 @@
 import type { ServiceStatus } from '#proto/wellspring/control/v1/control_pb.ts'
 import type { Pipeline } from '../core/pipeline.ts'
 import type { Task } from '../core/state.ts'
-import type { InputLook } from '../log/retention.ts'
-import type { Down } from '../taking-over.ts'
+import type { InputLook } from '../task/retention.ts'
+import type { Down } from '../task/taking-over.ts'
 
 /** A task that is assigned to this coordinator. Times are UTC milliseconds. */
 export type TaskLook = {

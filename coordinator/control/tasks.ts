@@ -15,7 +15,7 @@ import {
   TaskStatusSchema,
 } from '#proto/wellspring/control/v1/control_pb.ts'
 import { inputLoss } from '../core/losses.ts'
-import type { InputLook } from '../log/retention.ts'
+import type { InputLook } from '../task/retention.ts'
 import type { Model, TaskLook } from './model.ts'
 import type { Peers } from './peers.ts'
 

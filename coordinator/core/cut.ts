@@ -5,7 +5,7 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import { SiteStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 
-/** A record is cut as soon as it has more bytes and two items. Twice as many are written (log/limits.ts). */
+/** A record is cut as soon as it has more bytes and two items. Twice as many are written (task/limits.ts). */
 export const PART_BYTES_MAX = 128 * 1024
 
 /** How an entity is cut: which of its items may stand in a part. */

@@ -19,7 +19,7 @@ import type {
 import { lending } from './responses.ts'
 import { openSettings } from './topic-settings.ts'
 import { checkTopics } from './topics.ts'
-import { TaskTrouble, unreadable } from './trouble.ts'
+import { TaskTrouble, unreadable } from '../task/trouble.ts'
 import { openTransactions } from './transactions.ts'
 import type { Outcome, Place, Transactions } from './transactions.ts'
 import type { Batches } from './writer.ts'

@@ -10,7 +10,7 @@ import { serveControl } from '../../coordinator/control/server.ts'
 import { partitionKey, taskOf } from '../../coordinator/core/ids.ts'
 import type { Task } from '../../coordinator/core/state.ts'
 import { emptyTask } from '../../coordinator/core/state.ts'
-import type { Trouble } from '../../coordinator/log/trouble.ts'
+import type { Trouble } from '../../coordinator/task/trouble.ts'
 import { exampleTask, noon, pipeline } from './plate.ts'
 
 type Test = { after(run: () => Promise<void>): void }

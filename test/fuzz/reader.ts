@@ -2,9 +2,9 @@
 // whatever the bytes are.
 import assert from 'node:assert/strict'
 import { PartitionBatch } from '../../coordinator/log/fetched.ts'
-import { inbox } from '../../coordinator/log/inbox.ts'
-import { openIntake } from '../../coordinator/log/intake.ts'
-import { limits } from '../../coordinator/log/limits.ts'
+import { inbox } from '../../coordinator/task/inbox.ts'
+import { openIntake } from '../../coordinator/task/intake.ts'
+import { limits } from '../../coordinator/task/limits.ts'
 import { memoryBroker } from '../../coordinator/log/memory.ts'
 import type { GroupListener, Input, InputTopic } from '../../coordinator/log/port.ts'
 import { EVIDENCE_BYTES_MAX, batchesIn } from '../../coordinator/log/record-decoder.ts'

@@ -2,7 +2,7 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import { hex } from '../../coordinator/core/ids.ts'
 import { emptyTask, loadState } from '../../coordinator/core/state.ts'
-import { CHECKPOINT_KEY, OWNER_KEY, stateDigest } from '../../coordinator/log/batch.ts'
+import { CHECKPOINT_KEY, OWNER_KEY, stateDigest } from '../../coordinator/task/batch.ts'
 import type { LogRecord } from '../../coordinator/log/port.ts'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ended } from './inputs.ts'

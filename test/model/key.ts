@@ -2,7 +2,7 @@
 // order only, and what is decided in the log by what a reader sees.
 import { fromBinary } from '@bufbuild/protobuf'
 import { hex } from '../../coordinator/core/ids.ts'
-import { CHECKPOINT_KEY, OWNER_KEY, stateDigest } from '../../coordinator/log/batch.ts'
+import { CHECKPOINT_KEY, OWNER_KEY, stateDigest } from '../../coordinator/task/batch.ts'
 import type { LogRecord } from '../../coordinator/log/port.ts'
 import { Purity } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'

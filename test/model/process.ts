@@ -2,9 +2,9 @@
 import { openMemoryCaller } from '../../coordinator/calls/memory.ts'
 import type { CallRequest, Caller } from '../../coordinator/calls/port.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline.ts'
-import type { Host } from '../../coordinator/host.ts'
-import { host } from '../../coordinator/host.ts'
-import { limits } from '../../coordinator/log/limits.ts'
+import type { Host } from '../../coordinator/task/host.ts'
+import { host } from '../../coordinator/task/host.ts'
+import { limits } from '../../coordinator/task/limits.ts'
 import type { MemoryBroker } from '../../coordinator/log/memory.ts'
 import { LogError } from '../../coordinator/log/port.ts'
 

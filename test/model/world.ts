@@ -2,7 +2,7 @@
 // choice of the explorer. The coordinator inside is the production one (host, tasks, core) over the memory twins.
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { Pipeline } from '../../coordinator/core/pipeline.ts'
-import type { LostInput } from '../../coordinator/log/input-loss.ts'
+import type { LostInput } from '../../coordinator/task/input-loss.ts'
 import type { MemoryBroker } from '../../coordinator/log/memory.ts'
 import { memoryBroker } from '../../coordinator/log/memory.ts'
 import { ended, image } from './inputs.ts'

@@ -4,10 +4,10 @@ import type { Catcher, Edit, Mutant } from './list.ts'
 const editsOf =
   (file: string) =>
   (find: string, replace: string): Edit => ({ file, find, replace })
-const restore = editsOf('coordinator/log/restore.ts')
+const restore = editsOf('coordinator/task/restore.ts')
 const losses = editsOf('coordinator/core/losses.ts')
-const inputLoss = editsOf('coordinator/log/input-loss.ts')
-const takingOver = editsOf('coordinator/taking-over.ts')
+const inputLoss = editsOf('coordinator/task/input-loss.ts')
+const takingOver = editsOf('coordinator/task/taking-over.ts')
 
 const sim = (only: string): Catcher => ({ file: 'test/sim/down.test.ts', only })
 const core = (only: string): Catcher => ({ file: 'test/core/losses.test.ts', only })
@@ -73,7 +73,7 @@ export const downMutants: readonly Mutant[] = [
     name: 'what throws in a turn of a task is thrown on',
     edits: [
       {
-        file: 'coordinator/task.ts',
+        file: 'coordinator/task/task.ts',
         find: '    } catch (error) {\n      this.fail(error)\n',
         replace: '    } catch (error) {\n      throw error\n',
       },
@@ -95,7 +95,7 @@ export const downMutants: readonly Mutant[] = [
     name: 'an input outside the log is nobody s',
     edits: [
       {
-        file: 'coordinator/host.ts',
+        file: 'coordinator/task/host.ts',
         find: '      engines.get(task)?.outOfRange()\n',
         replace: '',
       },
@@ -154,12 +154,12 @@ export const downMutants: readonly Mutant[] = [
     name: 'warn of input that is not read once it is gone',
     edits: [
       {
-        file: 'coordinator/log/retention.ts',
+        file: 'coordinator/task/retention.ts',
         find: 'leftMs >= warnBelowMs(keptMs)',
         replace: 'leftMs > 0',
       },
     ],
-    tests: [{ file: 'test/log/retention.test.ts', only: 'a day before' }],
+    tests: [{ file: 'test/task/retention.test.ts', only: 'a day before' }],
   },
   {
     name: 'call a broker that refuses one that cannot be reached',

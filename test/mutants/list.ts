@@ -24,9 +24,9 @@ export type Mutant = {
 const editsOf =
   (file: string) =>
   (find: string, replace: string): Edit => ({ file, find, replace })
-const task = editsOf('coordinator/task.ts')
-const takingOver = editsOf('coordinator/taking-over.ts')
-const restore = editsOf('coordinator/log/restore.ts')
+const task = editsOf('coordinator/task/task.ts')
+const takingOver = editsOf('coordinator/task/taking-over.ts')
+const restore = editsOf('coordinator/task/restore.ts')
 const memory = editsOf('coordinator/log/memory.ts')
 const fences = editsOf('coordinator/log/kafka.ts')
 
@@ -120,11 +120,11 @@ const protocol: readonly Mutant[] = [
     name: 're-send the lost flush without reading back',
     edits: [
       task(
-        "import { statusBoard } from './log/status.ts'\n",
-        "import { statusBoard } from './log/status.ts'\n" +
+        "import { statusBoard } from './status.ts'\n",
+        "import { statusBoard } from './status.ts'\n" +
           "import { fromBinary, toBinary } from '@bufbuild/protobuf'\n" +
           "import { CheckpointSchema } from '#proto/wellspring/journal/v1/state_pb.ts'\n" +
-          "import { ownerRecord } from './log/batch.ts'\n",
+          "import { ownerRecord } from './batch.ts'\n",
       ),
       task(
         '    this.#flushing = writer.commit(records).then(\n',
@@ -177,7 +177,7 @@ const protocol: readonly Mutant[] = [
     name: 'keep state over a lost and regained assignment',
     edits: [
       {
-        file: 'coordinator/host.ts',
+        file: 'coordinator/task/host.ts',
         find: '} else if (kept.has(task)) {',
         replace: '} else if (kept.size >= 0) {',
       },
@@ -238,7 +238,7 @@ const protocol: readonly Mutant[] = [
     name: 'fire completeness deadlines before the backlog is read',
     edits: [
       {
-        file: 'coordinator/log/deadlines.ts',
+        file: 'coordinator/task/deadlines.ts',
         find: '      waiting.push(entity)\n      list()',
         replace: '      options.fire([entity])',
       },
@@ -277,7 +277,7 @@ const protocol: readonly Mutant[] = [
     name: 'blame a record for what an outcome did',
     edits: [
       {
-        file: 'coordinator/log/caution.ts',
+        file: 'coordinator/task/caution.ts',
         find: 'return !isBlaming',
         replace: 'return true',
       },

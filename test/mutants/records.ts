@@ -7,13 +7,13 @@ const editsOf =
 const codecs = editsOf('coordinator/log/codecs.ts')
 const decoder = editsOf('coordinator/log/record-decoder.ts')
 const fetched = editsOf('coordinator/log/fetched.ts')
-const intake = editsOf('coordinator/log/intake.ts')
-const takingIn = editsOf('coordinator/log/taking-in.ts')
+const intake = editsOf('coordinator/task/intake.ts')
+const takingIn = editsOf('coordinator/task/taking-in.ts')
 const ledger = editsOf('cli/ledger.ts')
 
 const opening = (only: string): Catcher => ({ file: 'test/log/codecs.test.ts', only })
 const decoding = (only: string): Catcher => ({ file: 'test/log/record-decoder.test.ts', only })
-const taking = (only: string): Catcher => ({ file: 'test/log/intake.test.ts', only })
+const taking = (only: string): Catcher => ({ file: 'test/task/intake.test.ts', only })
 const onKafka = (only: string): Catcher => ({ file: 'test/log/odd-batches.test.ts', only })
 const failing = (only: string): Catcher => ({ file: 'test/sim/failing-event.test.ts', only })
 const auditing = (only: string): Catcher => ({ file: 'test/cli/audit.test.ts', only })
@@ -120,12 +120,12 @@ export const recordMutants: readonly Mutant[] = [
     name: 'hold inputs by their number alone',
     edits: [
       {
-        file: 'coordinator/log/inbox.ts',
+        file: 'coordinator/task/inbox.ts',
         find: '(waitingRecords > inputRecordsMax || waitingBytes > inputBytesMax)',
         replace: 'waitingRecords > inputRecordsMax',
       },
     ],
-    tests: [{ file: 'test/log/inbox.test.ts', only: 'pause by what waits' }],
+    tests: [{ file: 'test/task/inbox.test.ts', only: 'pause by what waits' }],
   },
   {
     name: 'open a batch before it is named',
@@ -146,7 +146,7 @@ export const recordMutants: readonly Mutant[] = [
     name: 'meet an outcome that throws again and again',
     edits: [
       {
-        file: 'coordinator/stops.ts',
+        file: 'coordinator/task/stops.ts',
         find: 'throw new EventFailed(event.entity, error)',
         replace: 'throw error',
       },
@@ -177,13 +177,13 @@ export const recordMutants: readonly Mutant[] = [
     name: 'lose a record of a batch that is compressed',
     edits: [
       {
-        file: 'coordinator/log/inbox.ts',
+        file: 'coordinator/task/inbox.ts',
         find: '    const bytes = codecOf(batch.batch) === 0 ? 0 : found.bytes\n',
         replace:
           '    const bytes = codecOf(batch.batch) === 0 ? 0 : found.bytes\n    if (bytes > 0) found.next()\n',
       },
     ],
-    tests: [{ file: 'test/log/inbox.test.ts', only: 'opened one at a time' }],
+    tests: [{ file: 'test/task/inbox.test.ts', only: 'opened one at a time' }],
   },
   {
     name: 'take in an offset twice',

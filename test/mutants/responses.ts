@@ -36,7 +36,7 @@ export const responseMutants: readonly Mutant[] = [
     name: 'keep the lent bytes of a checkpoint',
     edits: [
       {
-        file: 'coordinator/log/restore.ts',
+        file: 'coordinator/task/restore.ts',
         find: 'new Uint8Array(value)',
         replace: 'value',
       },

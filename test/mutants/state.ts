@@ -113,7 +113,7 @@ export const stateMutants: readonly Mutant[] = [
     name: 'what cannot be written keeps its task down',
     edits: [
       {
-        file: 'coordinator/stops.ts',
+        file: 'coordinator/task/stops.ts',
         find: '      waiting = [...waiting, { stop, until: { ...takenIn }, isMarked: false }]\n',
         replace:
           "      if (plate !== '') return new LogError('fatal', message, { cause: error })\n",
@@ -125,7 +125,7 @@ export const stateMutants: readonly Mutant[] = [
     name: 'a mark is forgotten with the life that made it',
     edits: [
       {
-        file: 'coordinator/stops.ts',
+        file: 'coordinator/task/stops.ts',
         find: '(isMarked ? [] : [stop])',
         replace: '(isMarked || stop ? [] : [stop])',
       },

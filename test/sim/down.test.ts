@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fromBinary } from '@bufbuild/protobuf'
-import { CHECKPOINT_KEY, OWNER_KEY } from '../../coordinator/log/batch.ts'
-import type { Down } from '../../coordinator/taking-over.ts'
+import { CHECKPOINT_KEY, OWNER_KEY } from '../../coordinator/task/batch.ts'
+import type { Down } from '../../coordinator/task/taking-over.ts'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import {
   CheckpointSchema,
