@@ -101,6 +101,30 @@ test('core decides, and imports only core, contracts and digests', () => {
   )
 })
 
+test('what a pipeline is knows nothing of plates, and no decision asks a view', () => {
+  direction(
+    /^coordinator\/core\/pipeline\//,
+    (target) =>
+      target.startsWith('coordinator/core/pipeline/') || /^(#proto\/|@bufbuild\/)/.test(target),
+    'core/pipeline is data and its checks',
+  )
+  direction(
+    /^coordinator\/core\/[^/]+\.ts$/,
+    (target) => !target.startsWith('coordinator/core/view/'),
+    'core/view answers people: decide without it',
+  )
+})
+
+test('the engine of a task knows Kafka by its port, and no room above it', () => {
+  direction(
+    /^coordinator\/task\//,
+    (target) =>
+      !/^coordinator\/(control|main|config|spans)/.test(target) &&
+      !/^(kafkajs$|@grpc\/|coordinator\/log\/kafka)/.test(target),
+    'go through log/port.ts and calls/port.ts',
+  )
+})
+
 test('the coordinator imports no service, command line, ingest, dev program or test', () => {
   direction(
     /^coordinator\//,

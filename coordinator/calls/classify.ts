@@ -18,8 +18,8 @@ import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import type { KitReason, ProgramEnded } from '../../proto/kit-reasons.ts'
 import { isKitReason, KIT_REASONS, PROGRAM_ENDED } from '../../proto/kit-reasons.ts'
-import type { Reason } from '../core/contract.ts'
-import { nameOf, reasonsOf } from '../core/contract.ts'
+import type { Reason } from '../core/pipeline/contract.ts'
+import { nameOf, reasonsOf } from '../core/pipeline/contract.ts'
 import type { Outcome } from '../core/event.ts'
 
 const messageCharsMax = 1_024

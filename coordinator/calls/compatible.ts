@@ -19,7 +19,7 @@ import { reasonsEnumOf } from '../../proto/canonical.ts'
 import type { Json, Options } from '../../proto/canonical-value.ts'
 import { textOf } from '../../proto/canonical-value.ts'
 import { brokenRules, isDefinedOnly, isRequired, judgesZero } from './compatible-rules.ts'
-import { nameOf } from '../core/contract.ts'
+import { nameOf } from '../core/pipeline/contract.ts'
 import type { MethodUse, Sent } from './uses.ts'
 
 /** Differences told of one contract. */

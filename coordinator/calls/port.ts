@@ -1,7 +1,7 @@
 // The port to the services: ask for an attempt, be told its outcome once. Twins: grpc.ts and memory.ts.
 import type { Message } from '@bufbuild/protobuf'
 import type { Outcome } from '../core/event.ts'
-import type { Step } from '../core/pipeline.ts'
+import type { Step } from '../core/pipeline/pipeline.ts'
 
 export type CallRequest = {
   /** 32 hex digits. A second call with a running or held key attaches to it. */

@@ -1,6 +1,6 @@
 // What a pipeline gives to a service and reads of its answers: by that a replica's contract is judged.
 import type { DescMessage } from '@bufbuild/protobuf'
-import type { PipelineSpec, Source, StepSpec } from '../core/pipeline.ts'
+import type { PipelineSpec, Source, StepSpec } from '../core/pipeline/pipeline.ts'
 
 /** Fields that are given, by their names in the contract: whole, or in part. */
 export type Sent = 'all' | ReadonlyMap<string, Sent>

@@ -15,11 +15,11 @@ import {
   ListPlatesResponseSchema,
 } from '#proto/wellspring/control/v1/control_pb.ts'
 import { create } from '@bufbuild/protobuf'
-import { explain } from '../core/explain.ts'
+import { explain } from '../core/view/explain.ts'
 import { isEntityKey, levelOf, parentOf, plateOf } from '../core/ids.ts'
 import { membersOf } from '../core/life.ts'
 import type { Task } from '../core/state.ts'
-import { plateStatus, plateViewParts } from '../core/view.ts'
+import { plateStatus, plateViewParts } from '../core/view/view.ts'
 import type { Found } from './find.ts'
 import { CANDIDATES_MAX, bestOf, find, findPlates, nearest, plateKeys } from './find.ts'
 import type { Model, TaskLook } from './model.ts'

@@ -1,6 +1,6 @@
 // What the control API reads: the states of the tasks that this coordinator runs, and how each stands. It never writes.
 import type { ServiceStatus } from '#proto/wellspring/control/v1/control_pb.ts'
-import type { Pipeline } from '../core/pipeline.ts'
+import type { Pipeline } from '../core/pipeline/pipeline.ts'
 import type { Task } from '../core/state.ts'
 import type { InputLook } from '../task/retention.ts'
 import type { Down } from '../task/taking-over.ts'

@@ -1,6 +1,6 @@
 // What a call waits for that state does not know: a replica of its service that can be called.
 import type { ExplainResponse, ServiceStatus } from '#proto/wellspring/control/v1/control_pb.ts'
-import type { Pipeline } from '../core/pipeline.ts'
+import type { Pipeline } from '../core/pipeline/pipeline.ts'
 
 /** Says in `next` of an attempt under way that it waits, if no replica of its service can be called. */
 export function withWaiting(

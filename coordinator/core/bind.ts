@@ -12,7 +12,7 @@ import { parseEntity, plateOf, sha256, wellOf } from './ids.ts'
 import { imageOf, membersOf } from './life.ts'
 import { closeCount, holesOf, isImageDone } from './members.ts'
 import { outputOf as outputBytes } from './payload.ts'
-import type { ImageField, Source, Step } from './pipeline.ts'
+import type { ImageField, Source, Step } from './pipeline/pipeline.ts'
 import { Member } from './state.ts'
 import type { Task } from './state.ts'
 

@@ -7,9 +7,9 @@ import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { openTrouble } from './attempts.ts'
-import { nameOf } from './contract.ts'
+import { nameOf } from './pipeline/contract.ts'
 import type { Outcome } from './event.ts'
-import type { Step } from './pipeline.ts'
+import type { Step } from './pipeline/pipeline.ts'
 
 /** Ends that may be another's doing; then it is worked on alone. */
 const ENDS_AMONG_OTHERS_MAX = 2

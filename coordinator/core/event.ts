@@ -2,7 +2,7 @@
 import type { Message } from '@bufbuild/protobuf'
 import type { Command, ImageAcquired } from '#proto/wellspring/record/v1/input_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
-import type { Step } from './pipeline.ts'
+import type { Step } from './pipeline/pipeline.ts'
 
 export type Position = {
   readonly topic: string

@@ -13,7 +13,7 @@ import {
   Verdict,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import { failureOf } from './attempts.ts'
-import { worse } from './bands.ts'
+import { worse } from './pipeline/bands.ts'
 import type { Context, Group, Place } from './context.ts'
 import { groupOf, imageName, placeOf, plateStateOf } from './context.ts'
 import { arrivals, deadlineOf } from './due.ts'

@@ -4,7 +4,7 @@ import { groupOf } from './context.ts'
 import { levelOf } from './ids.ts'
 import { membersOf } from './life.ts'
 import { outputOf } from './payload.ts'
-import type { Step } from './pipeline.ts'
+import type { Step } from './pipeline/pipeline.ts'
 import { runsOf } from './standing.ts'
 import type { Task } from './state.ts'
 

@@ -18,12 +18,12 @@ import {
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { failureOf } from './attempts.ts'
-import type { Judgement } from './bands.ts'
+import type { Judgement } from './pipeline/bands.ts'
 import type { Context, Place } from './context.ts'
 import type { Effect, Position } from './event.ts'
 import { hex, resultKey, traceId } from './ids.ts'
 import { firstOf, inputsOf } from './payload.ts'
-import type { Pipeline, Step } from './pipeline.ts'
+import type { Pipeline, Step } from './pipeline/pipeline.ts'
 import { cutBytes } from './text.ts'
 
 /** Bytes of an input record kept in its dead letter. */

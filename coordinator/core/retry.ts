@@ -1,5 +1,5 @@
 // Again, and when.
-import type { Policy } from './pipeline.ts'
+import type { Policy } from './pipeline/pipeline.ts'
 
 /**
  * Full jitter: uniform below initial * multiplier^(attempt - 1), capped, in ms (Brooker, "Exponential Backoff And

@@ -15,7 +15,7 @@ import { planCut, siteCut } from './cut.ts'
 import type { Change, Entities } from './entities.ts'
 import { entities } from './entities.ts'
 import { belowPlate, levelOf, plateOf } from './ids.ts'
-import type { Pipeline } from './pipeline.ts'
+import type { Pipeline } from './pipeline/pipeline.ts'
 
 /** What a flush writes, about. */
 export type Changed = { readonly records: number; readonly bytes: number }

@@ -5,7 +5,7 @@
 // of 960 fields with CellProfiler's image quality table (WayScience/cellpainting_predicts_cardiac_fibrosis).
 import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
-import type { Band, BandPolicy } from '../core/bands.ts'
+import type { Band, BandPolicy } from '../core/pipeline/bands.ts'
 
 const { PASS, WARN, FAIL } = Verdict
 

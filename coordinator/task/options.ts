@@ -1,6 +1,6 @@
 // What a task needs of the world.
 import type { Caller } from '../calls/port.ts'
-import type { Pipeline } from '../core/pipeline.ts'
+import type { Pipeline } from '../core/pipeline/pipeline.ts'
 import type { Breath } from './breath.ts'
 import type { Clock } from '../clock.ts'
 import type { Budget, Limits } from './limits.ts'

@@ -12,7 +12,7 @@ import {
 import { ErrorClass, ErrorClassSchema } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { spanId } from '../core/ids.ts'
-import { wordOf } from '../core/word.ts'
+import { wordOf } from '../core/view/word.ts'
 
 /** Longest text in a span, characters. */
 const textMax = 256

@@ -6,7 +6,7 @@ import { RunState, RunStateSchema } from '#proto/wellspring/journal/v1/state_pb.
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { attemptFailure, failureOf } from '../core/attempts.ts'
 import type { Interval, RunTime } from '../core/timeline.ts'
-import { wordOf } from '../core/word.ts'
+import { wordOf } from '../core/view/word.ts'
 import type { attributes } from './build.ts'
 import { className, failedStatus } from './build.ts'
 

@@ -3,7 +3,7 @@
 import type { Producer } from 'kafkajs'
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { DescMethod } from '@bufbuild/protobuf'
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { hex, sha256 } from '../../coordinator/core/ids.ts'
 import { allRecords, emptyTask } from '../../coordinator/core/state.ts'
 import { createKafka } from '../../coordinator/log/connection.ts'

@@ -7,7 +7,7 @@ import { EchoImageRequestSchema } from '#proto/wellspring/steps/echo/v1/echo_pb.
 import type { Fault } from '../../coordinator/calls/memory.ts'
 import { openMemoryCaller } from '../../coordinator/calls/memory.ts'
 import type { CallRequest, Caller, Outcome } from '../../coordinator/calls/port.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { pipeline as screening } from '../../coordinator/pipelines/screening.ts'
 import { portSuite } from './port.suite.ts'
 import { echoRequest, outcomeOf } from './requests.ts'

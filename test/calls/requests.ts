@@ -5,8 +5,8 @@ import {
   EchoImageRequestSchema,
 } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import type { CallRequest, Caller, Outcome } from '../../coordinator/calls/port.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
-import type { Step } from '../../coordinator/core/pipeline.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
+import type { Step } from '../../coordinator/core/pipeline/pipeline.ts'
 import { pipeline as chain } from '../pipelines/echo-chain.ts'
 import { pipeline as once } from '../pipelines/echo-once.ts'
 

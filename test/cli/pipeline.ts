@@ -1,5 +1,5 @@
 // The pipeline of test/cli/records.ts as the command line loads it: levels come from the contracts.
-import type { PipelineSpec } from '../../coordinator/core/pipeline.ts'
+import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 
 const { method } = EchoService

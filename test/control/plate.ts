@@ -12,8 +12,15 @@ import {
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
-import { constant, each, identity, image, out, step } from '../../coordinator/core/pipeline.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
+import {
+  constant,
+  each,
+  identity,
+  image,
+  out,
+  step,
+} from '../../coordinator/core/pipeline/pipeline.ts'
 import type { Task } from '../../coordinator/core/state.ts'
 import { emptyTask } from '../../coordinator/core/state.ts'
 

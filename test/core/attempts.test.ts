@@ -15,7 +15,7 @@ import {
   endAttempt,
   failureOf,
 } from '../../coordinator/core/attempts.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { takeChanges } from '../../coordinator/core/state.ts'
 import { cutBytes, traceparentIn } from '../../coordinator/core/text.ts'
 import { runTime } from '../../coordinator/core/timeline.ts'

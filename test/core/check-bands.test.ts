@@ -4,10 +4,10 @@ import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import { SegmentNucleiService } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
-import type { BandRule } from '../../coordinator/core/bands.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
-import { channelImage, image, step } from '../../coordinator/core/pipeline.ts'
-import type { PipelineSpec } from '../../coordinator/core/pipeline.ts'
+import type { BandRule } from '../../coordinator/core/pipeline/bands.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
+import { channelImage, image, step } from '../../coordinator/core/pipeline/pipeline.ts'
+import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
 
 const steps = [
   step('assess', ImageQualityService.method.assessImage, {

@@ -9,8 +9,8 @@ import { ExtractFeaturesService } from '#proto/wellspring/steps/features/v1/extr
 import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import { SegmentNucleiService } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { PlateQualityService } from '#proto/wellspring/steps/platequality/v1/plate_quality_pb.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
-import type { PipelineSpec, Source, StepSpec } from '../../coordinator/core/pipeline.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
+import type { PipelineSpec, Source, StepSpec } from '../../coordinator/core/pipeline/pipeline.ts'
 
 const { assessImage } = ImageQualityService.method
 const { echoImage, echoSite, echoWell } = EchoService.method

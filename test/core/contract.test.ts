@@ -9,9 +9,9 @@ import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import * as options from '#proto/wellspring/contract/v1/options_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
-import { reasonsOf } from '../../coordinator/core/contract.ts'
-import type { PipelineSpec } from '../../coordinator/core/pipeline.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
+import { reasonsOf } from '../../coordinator/core/pipeline/contract.ts'
+import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
 
 const { Level } = options
 const echoFile = EchoService.file

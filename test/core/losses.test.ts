@@ -11,7 +11,7 @@ import { loseInput } from '../../coordinator/core/losses.ts'
 import { restored } from '../../coordinator/core/restore.ts'
 import type { Task } from '../../coordinator/core/state.ts'
 import { emptyTask } from '../../coordinator/core/state.ts'
-import { plateStatus } from '../../coordinator/core/view.ts'
+import { plateStatus } from '../../coordinator/core/view/view.ts'
 import { noon, pipeline } from '../control/plate.ts'
 
 const dice = (): number => 0.5

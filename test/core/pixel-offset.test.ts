@@ -12,7 +12,7 @@ import type { AssessImageRequest } from '#proto/wellspring/steps/imagequality/v1
 import type { SegmentNucleiRequest } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { SegmentNucleiResponseSchema } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { bindRequest } from '../../coordinator/core/bind.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { placeOf } from '../../coordinator/core/context.ts'
 import { decide } from '../../coordinator/core/decide.ts'
 import { hex, parseEntity } from '../../coordinator/core/ids.ts'

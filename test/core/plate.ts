@@ -18,7 +18,7 @@ import { EchoImageResponseSchema } from '#proto/wellspring/steps/echo/v1/echo_pb
 import { decide } from '../../coordinator/core/decide.ts'
 import type { Call, Effect, Event, Outcome } from '../../coordinator/core/event.ts'
 import { hex, parseEntity, sha256, wellAt } from '../../coordinator/core/ids.ts'
-import type { Pipeline } from '../../coordinator/core/pipeline.ts'
+import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import { restored } from '../../coordinator/core/restore.ts'
 import { allRecords, emptyTask, loadState, takeChanges } from '../../coordinator/core/state.ts'
 

@@ -10,8 +10,8 @@ import {
   SegmentNucleiService,
 } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { EchoImageResponseSchema } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
-import { channelImage, step } from '../../coordinator/core/pipeline.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
+import { channelImage, step } from '../../coordinator/core/pipeline/pipeline.ts'
 import { emptyTask } from '../../coordinator/core/state.ts'
 import {
   plateStatus,
@@ -19,7 +19,7 @@ import {
   runViews,
   wellStatus,
   wellView,
-} from '../../coordinator/core/view.ts'
+} from '../../coordinator/core/view/view.ts'
 import { exampleTask, noon, plan, plateKey, run } from '../control/plate.ts'
 
 const wellKey = `${plateKey}/B07/t0`

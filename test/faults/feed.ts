@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { AuditReport } from '../../cli/audit.ts'
 import { audit } from '../../cli/audit.ts'
 import type { TopicRecord } from '../../cli/ledger.ts'
-import type { Pipeline } from '../../coordinator/core/pipeline.ts'
+import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import type { Client, OutgoingRecord } from '../../coordinator/log/client.ts'
 import { plateStream } from './plates.ts'
 

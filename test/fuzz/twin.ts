@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { fromBinary } from '@bufbuild/protobuf'
 import { DeadLetterSchema } from '#proto/wellspring/record/v1/output_pb.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { limits } from '../../coordinator/task/limits.ts'
 import { INPUT_TOPICS } from '../../coordinator/log/port.ts'
 import { writable } from '../../coordinator/log/writable.ts'

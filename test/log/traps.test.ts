@@ -15,7 +15,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { openMemoryCaller } from '../../coordinator/calls/memory.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { host } from '../../coordinator/task/host.ts'
 import { systemClock } from '../../coordinator/clock.ts'
 import { createKafka } from '../../coordinator/log/connection.ts'

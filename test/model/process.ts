@@ -1,7 +1,7 @@
 // A process of the model: the production host over the memory twins; whatever it asks for waits to be chosen.
 import { openMemoryCaller } from '../../coordinator/calls/memory.ts'
 import type { CallRequest, Caller } from '../../coordinator/calls/port.ts'
-import type { Pipeline } from '../../coordinator/core/pipeline.ts'
+import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import type { Host } from '../../coordinator/task/host.ts'
 import { host } from '../../coordinator/task/host.ts'
 import { limits } from '../../coordinator/task/limits.ts'

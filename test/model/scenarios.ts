@@ -1,5 +1,5 @@
 // What the explorer is let loose on: small enough to be seen whole in seconds.
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { pipeline as chain } from '../pipelines/echo-chain.ts'
 import { pipeline as onceSpec } from '../pipelines/echo-once.ts'
 import type { Scenario } from './world.ts'

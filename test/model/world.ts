@@ -1,7 +1,7 @@
 // A world in which nothing happens by itself: every request's arrival, every reply, call, delivery and fault is a
 // choice of the explorer. The coordinator inside is the production one (host, tasks, core) over the memory twins.
 import { create, toBinary } from '@bufbuild/protobuf'
-import type { Pipeline } from '../../coordinator/core/pipeline.ts'
+import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import type { LostInput } from '../../coordinator/task/input-loss.ts'
 import type { MemoryBroker } from '../../coordinator/log/memory.ts'
 import { memoryBroker } from '../../coordinator/log/memory.ts'

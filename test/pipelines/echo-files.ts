@@ -1,8 +1,15 @@
 // One echo per level, and a file per site: outputs by reference.
 import { EchoFileService } from '#proto/wellspring/steps/echo/v1/echo_file_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import type { PipelineSpec } from '../../coordinator/core/pipeline.ts'
-import { close, each, identity, image, out, step } from '../../coordinator/core/pipeline.ts'
+import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
+import {
+  close,
+  each,
+  identity,
+  image,
+  out,
+  step,
+} from '../../coordinator/core/pipeline/pipeline.ts'
 
 const { echoImage, echoSite, echoWell, echoPlate } = EchoService.method
 const images = step('echo-image', echoImage, { image: image.artifact })

@@ -1,7 +1,14 @@
 // One echo per level: fan-in from image to plate.
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import type { PipelineSpec } from '../../coordinator/core/pipeline.ts'
-import { close, each, identity, image, out, step } from '../../coordinator/core/pipeline.ts'
+import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
+import {
+  close,
+  each,
+  identity,
+  image,
+  out,
+  step,
+} from '../../coordinator/core/pipeline/pipeline.ts'
 
 const { echoImage, echoSite, echoWell, echoPlate } = EchoService.method
 const images = step('echo-image', echoImage, { image: image.artifact })

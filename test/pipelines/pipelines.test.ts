@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { pipeline as screening } from '../../coordinator/pipelines/screening.ts'
 import { pipeline as chain } from './echo-chain.ts'
 import { pipeline as levels } from './echo-levels.ts'

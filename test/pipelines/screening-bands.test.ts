@@ -6,7 +6,7 @@ import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import { AssessImageResponseSchema } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import { AssessPlateResponseSchema } from '#proto/wellspring/steps/platequality/v1/plate_quality_pb.ts'
-import { judge } from '../../coordinator/core/bands.ts'
+import { judge } from '../../coordinator/core/pipeline/bands.ts'
 import { screeningBands } from '../../coordinator/pipelines/screening-bands.ts'
 
 const { NUCLEI, FLUORESCENCE, BRIGHTFIELD } = ChannelKind

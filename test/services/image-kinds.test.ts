@@ -14,7 +14,7 @@ import {
 } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import { SegmentNucleiService } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { create } from '@bufbuild/protobuf'
-import { judge } from '../../coordinator/core/bands.ts'
+import { judge } from '../../coordinator/core/pipeline/bands.ts'
 import { screeningBands } from '../../coordinator/pipelines/screening-bands.ts'
 import { diceOf } from '../../dev/dice.ts'
 import { SIZE_PX, drawField, placeNuclei } from '../../dev/field.ts'

@@ -1,7 +1,7 @@
 // An outcome that kills whoever takes it in: the records that wait beside it are not to blame.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { imageRecords, planOf, planRecord } from '../e2e/stage.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
 import { openWorld } from './world.ts'

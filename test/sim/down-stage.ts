@@ -1,7 +1,7 @@
 // A world for tasks that cannot run: two processes, three tasks with a planned plate each, and a look at what is said.
 import assert from 'node:assert/strict'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { taskOf } from '../../coordinator/core/ids.ts'
 import { CHECKPOINT_KEY } from '../../coordinator/task/batch.ts'
 import type { InputTopic } from '../../coordinator/log/port.ts'

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create, toBinary } from '@bufbuild/protobuf'
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { entityKey, hex, partitionKey, sha256 } from '../../coordinator/core/ids.ts'
 import { ChannelKind, IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'

@@ -12,8 +12,8 @@ import {
   EntityStatusSchema,
   PlateEventSchema,
 } from '#proto/wellspring/record/v1/output_pb.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
-import { explain } from '../../coordinator/core/explain.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
+import { explain } from '../../coordinator/core/view/explain.ts'
 import { emptyTask, loadState } from '../../coordinator/core/state.ts'
 import type { Task } from '../../coordinator/core/state.ts'
 import { imageRecords, planOf, planRecord } from '../e2e/stage.ts'

@@ -3,7 +3,7 @@
 import { openMemoryCaller } from '../../coordinator/calls/memory.ts'
 import type { Fault } from '../../coordinator/calls/memory.ts'
 import type { CallRequest } from '../../coordinator/calls/port.ts'
-import type { Pipeline } from '../../coordinator/core/pipeline.ts'
+import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import { emptyTask } from '../../coordinator/core/state.ts'
 import type { Host } from '../../coordinator/task/host.ts'
 import { host } from '../../coordinator/task/host.ts'

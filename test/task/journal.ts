@@ -9,7 +9,7 @@ import {
 } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import type { Entities } from '../../coordinator/core/entities.ts'
-import type { Pipeline } from '../../coordinator/core/pipeline.ts'
+import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import type { Task } from '../../coordinator/core/state.ts'
 import { emptyTask, loadState } from '../../coordinator/core/state.ts'
 import type { LogRecord } from '../../coordinator/log/port.ts'

@@ -11,7 +11,7 @@ import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/
 import type { Fault } from '../../coordinator/calls/memory.ts'
 import type { CallRequest } from '../../coordinator/calls/port.ts'
 import { isAdopting } from '../../coordinator/core/adopt.ts'
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { hex, parseEntity, partitionKey, sha256, wellAt } from '../../coordinator/core/ids.ts'
 import { emptyTask, loadState } from '../../coordinator/core/state.ts'
 import type { Task } from '../../coordinator/core/state.ts'

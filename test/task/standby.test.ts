@@ -1,7 +1,7 @@
 // A standby that stood still: what was deleted meanwhile may have left no trace in the changelog.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { loadPipeline } from '../../coordinator/core/check.ts'
+import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { emptyTask } from '../../coordinator/core/state.ts'
 import { openStandby } from '../../coordinator/task/standby.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'

@@ -22,17 +22,17 @@ import {
   PlateStoppedSchema,
   Verdict,
 } from '#proto/wellspring/record/v1/output_pb.ts'
-import { attemptFailure, failureOf } from './attempts.ts'
-import { worse } from './bands.ts'
-import { hex, plateOf, wellOf } from './ids.ts'
-import { membersOf } from './life.ts'
-import { groupOf } from './context.ts'
-import { objectsOf } from './objects.ts'
-import { outputOf } from './payload.ts'
-import { knownHoles, runsOf } from './standing.ts'
-import type { Task } from './state.ts'
-import { isRetired } from './state.ts'
-import { wayOut } from './stop.ts'
+import { attemptFailure, failureOf } from '../attempts.ts'
+import { worse } from '../pipeline/bands.ts'
+import { hex, plateOf, wellOf } from '../ids.ts'
+import { membersOf } from '../life.ts'
+import { groupOf } from '../context.ts'
+import { objectsOf } from '../objects.ts'
+import { outputOf } from '../payload.ts'
+import { knownHoles, runsOf } from '../standing.ts'
+import type { Task } from '../state.ts'
+import { isRetired } from '../state.ts'
+import { wayOut } from '../stop.ts'
 import { wordOf } from './word.ts'
 
 /** Holes listed in a plate's view. */

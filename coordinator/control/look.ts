@@ -1,7 +1,7 @@
 // How a task that is assigned here stands, for people.
-import type { TaskLook } from '../control/model.ts'
+import type { TaskLook } from './model.ts'
 import type { InputTopic } from '../log/port.ts'
-import type { TaskEngine } from './task.ts'
+import type { TaskEngine } from '../task/task.ts'
 
 export function lookAt(engine: TaskEngine): TaskLook {
   const { task, phase, sinceMs, state } = engine
