@@ -9,7 +9,7 @@ import type {
   LevelClosed,
   StepResult,
 } from '#proto/wellspring/record/v1/output_pb.ts'
-import { isCloseKey } from '../coordinator/core/ids.ts'
+import { isCloseKey } from '../coordinator/core/keys.ts'
 import {
   DeadLetterSchema,
   LevelClosedSchema,

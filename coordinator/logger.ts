@@ -1,13 +1,6 @@
 // Logs as JSON lines on stderr: what happened, with fields, for people and for machines.
-
+import type { Logger } from '../packages/kafka/logger.ts'
 import { jsonText, lines } from '../proto/plain-text.ts'
-
-/** Takes one line of log. */
-export type Logger = (
-  level: 'info' | 'warn' | 'error',
-  message: string,
-  fields: Readonly<Record<string, unknown>>,
-) => void
 
 export function jsonLogger(name: string, write = toStderr): Logger {
   return (level, message, fields) =>

@@ -18,6 +18,7 @@ const FIRST = [
   'e2e',
   'sim',
   'log',
+  'kafka',
   'task',
   'cli',
   'dev',

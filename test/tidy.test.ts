@@ -24,7 +24,9 @@ const text = (file: string): string => readFileSync(join(root, file), 'utf8')
 const isOurs = (file: string): boolean =>
   !file.includes('/gen/') && !file.startsWith('node_modules/')
 const code = files.filter((file) => /\.(ts|mjs)$/.test(file) && isOurs(file))
-const production = code.filter((file) => /^(coordinator|services|ingest|cli|formats)\//.test(file))
+const production = code.filter((file) =>
+  /^(coordinator|services|ingest|cli|formats|packages)\//.test(file),
+)
 
 function none(problems: readonly string[], remedy: string): void {
   assert.equal(problems.length, 0, `${remedy}:\n  ${problems.join('\n  ')}`)
@@ -96,7 +98,8 @@ test('core decides, and imports only core, contracts and digests', () => {
   direction(
     /^coordinator\/core\//,
     (target) =>
-      target.startsWith('coordinator/core/') || /^(#proto\/|@bufbuild\/|node:crypto$)/.test(target),
+      /^(coordinator\/core|packages\/lab)\//.test(target) ||
+      /^(#proto\/|@bufbuild\/|node:crypto$)/.test(target),
     'pass it in as an argument, or move the code out of core',
   )
 })
@@ -149,6 +152,19 @@ test('formats import nothing but Node', () => {
   )
 })
 
+test('packages import nothing of ours but packages and contracts, and lab nothing of Node', () => {
+  direction(
+    /^packages\//,
+    (target) => !/^(coordinator|services|cli|ingest|dev|test|formats)\//.test(target),
+    'a package stands alone: pass it in as an argument',
+  )
+  direction(
+    /^packages\/lab\//,
+    (target) => target.startsWith('packages/lab/') || /^(#proto\/|@bufbuild\/)/.test(target),
+    'a browser may import it',
+  )
+})
+
 test('legacy programs know nothing of contracts or the kit', () => {
   direction(
     /^services\/legacy\//,
@@ -160,7 +176,7 @@ test('legacy programs know nothing of contracts or the kit', () => {
 
 test('production imports no dev program and no test', () => {
   direction(
-    /^(coordinator|services|ingest|cli|formats)\//,
+    /^(coordinator|services|ingest|cli|formats|packages)\//,
     (target) => !/^(dev|test)\//.test(target),
     'dev/ and test/ are not installed in production',
   )

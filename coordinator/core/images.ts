@@ -7,7 +7,14 @@ import type { Context } from './context.ts'
 import { imageName, imagePlace, plateStateOf } from './context.ts'
 import type { Event } from './event.ts'
 import { afterRun } from './follow.ts'
-import { belowPlate, entityKey, parentOf, parseEntity, plateOf, wellOf } from './ids.ts'
+import {
+  belowPlate,
+  entityKey,
+  parentOf,
+  parseEntity,
+  plateOf,
+  wellOf,
+} from '../../packages/lab/entity.ts'
 import { arm, countMissing, setMember } from './levels.ts'
 import { PLAN_LIMITS } from './plan-limits.ts'
 import { refuse } from './refuse.ts'

@@ -2,15 +2,17 @@
 // kafkajs: a rebalance forgets positions, a restart forgets pauses, a generation is not told.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Consumer, ConsumerConfig, ConsumerGroupJoinEvent, Kafka } from 'kafkajs'
-import type { Logger } from '../logger.ts'
+import type { Logger } from '../../packages/kafka/logger.ts'
 import { addressesIn, taskAssigner } from './assigner.ts'
-import { bounded } from './connection.ts'
-import { DAMAGED, partitionBatch } from './fetched.ts'
-import { memberships, reports } from './patches.ts'
-import { INPUT_TOPICS } from './port.ts'
-import type { GroupListener, InputTopic, Positions, RecordBatch, Unreadable } from './port.ts'
-import type { Watchdog } from './watchdog.ts'
-import { startWatchdog } from './watchdog.ts'
+import { bounded } from '../../packages/kafka/connection.ts'
+import { DAMAGED, partitionBatch } from '../../packages/kafka/fetched.ts'
+import { memberships, reports } from '../../packages/kafka/patches.ts'
+import { INPUT_TOPICS } from '../../packages/kafka/topic-names.ts'
+import type { GroupListener, Positions } from './port.ts'
+import type { InputTopic } from '../../packages/kafka/topic-names.ts'
+import type { RecordBatch, Unreadable } from '../../packages/kafka/records.ts'
+import type { Watchdog } from '../../packages/kafka/watchdog.ts'
+import { startWatchdog } from '../../packages/kafka/watchdog.ts'
 
 const limits = {
   heartbeatMs: 300,

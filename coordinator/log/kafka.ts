@@ -1,27 +1,22 @@
 // The log on Kafka: the twin that runs in production. Its parts: group.ts (who owns what, inputs), writer.ts
 // (fenced transactions), fetch.ts (reading state by position), topics.ts; patches.ts makes kafkajs fit for it.
 import type { Kafka } from 'kafkajs'
-import type { Logger } from '../logger.ts'
-import { bounded, createKafka, toLogError } from './connection.ts'
-import { openReader, readPartition } from './fetch.ts'
-import { nameOf } from './fetched.ts'
+import type { Logger } from '../../packages/kafka/logger.ts'
+import { bounded, createKafka, toLogError } from '../../packages/kafka/connection.ts'
+import { openReader, readPartition } from '../../packages/kafka/fetch.ts'
+import { nameOf } from '../../packages/kafka/fetched.ts'
 import { Group } from './group.ts'
-import { LogError, OUTPUT_TOPICS, PLATE_EVENT_PARTITIONS } from './port.ts'
-import type {
-  GroupListener,
-  InputTopic,
-  Log,
-  LogRecord,
-  Offsets,
-  Writer,
-  WriterId,
-} from './port.ts'
-import { lending } from './responses.ts'
-import { openSettings } from './topic-settings.ts'
-import { checkTopics } from './topics.ts'
+import { LogError } from '../../packages/kafka/errors.ts'
+import { OUTPUT_TOPICS, PLATE_EVENT_PARTITIONS } from '../../packages/kafka/topic-names.ts'
+import type { GroupListener, Log, Writer } from './port.ts'
+import type { InputTopic } from '../../packages/kafka/topic-names.ts'
+import type { LogRecord, Offsets, WriterId } from '../../packages/kafka/records.ts'
+import { lending } from '../../packages/kafka/responses.ts'
+import { openSettings } from '../../packages/kafka/topic-settings.ts'
+import { checkTopics } from '../../packages/kafka/topics.ts'
 import { TaskTrouble, unreadable } from '../task/trouble.ts'
-import { openTransactions } from './transactions.ts'
-import type { Outcome, Place, Transactions } from './transactions.ts'
+import { openTransactions } from '../../packages/kafka/transactions.ts'
+import type { Outcome, Place, Transactions } from '../../packages/kafka/transactions.ts'
 import type { Batches } from './writer.ts'
 import { largestBatches, openWriter } from './writer.ts'
 

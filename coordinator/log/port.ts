@@ -1,119 +1,14 @@
 // The port to Kafka, as little as takeover.md needs of it. Twins: kafka.ts (kafkajs) and memory.ts.
 // Topic names in this port carry no prefix ("images.v1"); the twin adds it.
-
-/** Topics that tasks read; co-partitioned, `tasks` partitions each. */
-export const INPUT_TOPICS = ['images.v1', 'commands.v1'] as const
-export type InputTopic = (typeof INPUT_TOPICS)[number]
-
-/** Topics that tasks write; partition = task, but for plate-events.v1, partitioned by experiment. */
-export const OUTPUT_TOPICS = [
-  'state.v1',
-  'results.v1',
-  'quality.v1',
-  'plate-events.v1',
-  'dead-letters.v1',
-  'spans.v1',
-  'status.v1',
-] as const
-export type OutputTopic = (typeof OUTPUT_TOPICS)[number]
-
-/** Partitions of plate-events.v1, keyed by experiment. */
-export const PLATE_EVENT_PARTITIONS = 8
-
-export type LogRecord = {
-  readonly topic: InputTopic | OutputTopic
-  readonly partition: number
-  readonly offset: number
-  /** null: the record has no key. */
-  readonly key: Buffer | null
-  /** null: a tombstone. */
-  readonly value: Buffer | null
-  readonly headers: RecordHeaders
-}
-
-/** The headers that anything here asks for; no others are kept, whatever a record has. */
-export const HEADERS_KEPT = ['wellspring-type', 'traceparent'] as const
-/**
- * Last value of each as text, cut off after 256 bytes. One without a value is as none; what is not UTF-8 is replaced.
- */
-export type RecordHeaders = Readonly<Partial<Record<(typeof HEADERS_KEPT)[number], string>>>
-
-/** Records of an input as they came, in one batch, perhaps compressed: opened by who takes them in. */
-export type RecordBatch = {
-  readonly topic: InputTopic | OutputTopic
-  readonly partition: number
-  /** First offset that is wanted of it, and the last that it covers. */
-  readonly offset: number
-  readonly last: number
-  /** The batch as it lies in the log, its header included. */
-  readonly batch: Buffer
-}
-
-/** Offsets at which no record can be read: told in its place, never thrown. */
-export type Unreadable = {
-  readonly topic: InputTopic | OutputTopic
-  readonly partition: number
-  /** First and last offset. */
-  readonly offset: number
-  readonly last: number
-  /** UPPER_SNAKE_CASE. */
-  readonly reason: string
-  readonly message: string
-  /** What is there instead, up to 32 kB. */
-  readonly bytes: Buffer
-}
-
-/** What a reader of an input gets, in order of offsets. */
-export type Input = LogRecord | RecordBatch | Unreadable
-
-/** The last offset that it covers. */
-export function lastOf(input: Input): number {
-  return 'last' in input ? input.last : input.offset
-}
-
-export type NewRecord = {
-  readonly topic: OutputTopic
-  readonly partition: number
-  readonly key: string
-  /** null: a tombstone. */
-  readonly value: Uint8Array | null
-  readonly headers: Readonly<Record<string, string>>
-  /** Entity that it is about, where its key does not begin with it. */
-  readonly entity?: string
-}
-
-/** Identity of a fenced writer. */
-export type WriterId = { readonly producerId: number; readonly epoch: number }
-
-/**
- * Why a writer or a read failed.
- * fenced: a newer writer owns the id (47, 90); unknown: the transaction may or may not have committed, or the
- * broker could not be asked; unwritable: this one record is larger than is written, or than Kafka takes; fatal: going on
- * is wrong (message says what to do).
- */
-export class LogError extends Error {
-  readonly kind: 'fenced' | 'unknown' | 'unwritable' | 'fatal'
-  /** Of kind unwritable: the record. */
-  readonly record: NewRecord | undefined
-  constructor(
-    kind: LogError['kind'],
-    message: string,
-    options?: ErrorOptions & { readonly record?: NewRecord },
-  ) {
-    super(message, options)
-    this.name = 'LogError'
-    this.kind = kind
-    this.record = options?.record
-  }
-}
-
-/** Whatever was thrown, as a LogError: what is not one leaves the outcome unknown. */
-export function asLogError(error: unknown): LogError {
-  if (error instanceof LogError) return error
-  return new LogError('unknown', error instanceof Error ? error.message : String(error), {
-    cause: error,
-  })
-}
+import type {
+  Input,
+  InputSettings,
+  LogRecord,
+  NewRecord,
+  Offsets,
+  WriterId,
+} from '../../packages/kafka/records.ts'
+import type { InputTopic } from '../../packages/kafka/topic-names.ts'
 
 /** The one transactional writer of a task. After any rejection it must be closed and a new one opened. */
 export interface Writer {
@@ -149,18 +44,6 @@ export interface GroupListener {
 
 /** Next offset per task and input topic. */
 export type Positions = ReadonlyMap<number, Readonly<Record<InputTopic, number>>>
-
-export type Offsets = { readonly low: number; readonly high: number }
-
-/** Of an input topic. */
-export type InputSettings = {
-  /** Undefined: for ever. */
-  readonly retentionMs: number | undefined
-  /** Per partition; undefined: no limit. */
-  readonly retentionBytes: number | undefined
-  /** What it should be and is not, with the command that puts it right. */
-  readonly misfits: readonly string[]
-}
 
 export interface Log {
   readonly tasks: number

@@ -2,11 +2,12 @@
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Kafka, Producer, Transaction } from 'kafkajs'
-import { bounded, isTooLarge, toLogError } from './connection.ts'
-import { kafkajs, writerIds } from './patches.ts'
-import type { Claim } from './patches.ts'
-import { LogError, asLogError } from './port.ts'
-import type { NewRecord, Writer, WriterId } from './port.ts'
+import { bounded, isTooLarge, toLogError } from '../../packages/kafka/connection.ts'
+import { kafkajs, writerIds } from '../../packages/kafka/patches.ts'
+import type { Claim } from '../../packages/kafka/patches.ts'
+import { LogError, asLogError } from '../../packages/kafka/errors.ts'
+import type { NewRecord, WriterId } from '../../packages/kafka/records.ts'
+import type { Writer } from './port.ts'
 import { refuseUnwritable, sendsOf, smallerBatch, writable } from './writable.ts'
 
 const limits = {

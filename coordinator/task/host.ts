@@ -1,7 +1,9 @@
 // The tasks of a process: which it has, by the group's word, and what they share.
 import { openBreath } from './breath.ts'
 import { newBudget } from './limits.ts'
-import type { GroupListener, Input, InputTopic, Positions } from '../log/port.ts'
+import type { GroupListener, Positions } from '../log/port.ts'
+import type { Input } from '../../packages/kafka/records.ts'
+import type { InputTopic } from '../../packages/kafka/topic-names.ts'
 import type { TaskOptions } from './options.ts'
 import { TaskEngine } from './task.ts'
 

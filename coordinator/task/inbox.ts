@@ -1,11 +1,12 @@
 // What was fetched of the inputs and not taken in yet, and how far they were taken in. Batches wait as they came: memory
 // follows what is fetched, not what it says it holds; one is open at a time, and its records are read one by one.
-import { openBatch } from '../log/codecs.ts'
+import { openBatch } from '../../packages/kafka/codecs.ts'
 import type { Limits } from './limits.ts'
-import type { Input, InputTopic, LogRecord, RecordBatch, Unreadable } from '../log/port.ts'
-import { lastOf } from '../log/port.ts'
-import type { RecordReader } from '../log/record-decoder.ts'
-import { codecOf, countOf } from '../log/record-decoder.ts'
+import type { Input, LogRecord, RecordBatch, Unreadable } from '../../packages/kafka/records.ts'
+import type { InputTopic } from '../../packages/kafka/topic-names.ts'
+import { lastOf } from '../../packages/kafka/records.ts'
+import type { RecordReader } from '../../packages/kafka/record-decoder.ts'
+import { codecOf, countOf } from '../../packages/kafka/record-decoder.ts'
 
 /** A position passed without a record: control markers, aborted or compacted records. */
 type Passed = { readonly topic: InputTopic; readonly next: number }

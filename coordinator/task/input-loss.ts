@@ -3,8 +3,10 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import type { AcceptLoss, Command } from '#proto/wellspring/record/v1/input_pb.ts'
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { InputTopic, Log, LogRecord, Offsets } from '../log/port.ts'
-import { INPUT_TOPICS } from '../log/port.ts'
+import type { InputTopic } from '../../packages/kafka/topic-names.ts'
+import type { Log } from '../log/port.ts'
+import type { LogRecord, Offsets } from '../../packages/kafka/records.ts'
+import { INPUT_TOPICS } from '../../packages/kafka/topic-names.ts'
 
 type Next = Readonly<Record<InputTopic, number>>
 

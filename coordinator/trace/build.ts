@@ -11,7 +11,7 @@ import {
 } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import { ErrorClass, ErrorClassSchema } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
-import { spanId } from '../core/ids.ts'
+import { spanId } from '../core/keys.ts'
 import { wordOf } from '../core/view/word.ts'
 
 /** Longest text in a span, characters. */

@@ -4,7 +4,7 @@ import { after, test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { ServiceStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
 import { serveControl } from '../../coordinator/control/server.ts'
-import { traceId } from '../../coordinator/core/ids.ts'
+import { traceId } from '../../coordinator/core/keys.ts'
 import { exampleTask, noon, pipeline } from '../control/plate.ts'
 import { wellspring } from './process.ts'
 

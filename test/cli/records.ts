@@ -10,7 +10,7 @@ import {
   LevelClosedSchema,
   StepResultSchema,
 } from '#proto/wellspring/record/v1/output_pb.ts'
-import { resultKey } from '../../coordinator/core/ids.ts'
+import { resultKey } from '../../coordinator/core/keys.ts'
 import type { AuditPipeline } from '../../cli/audit.ts'
 import type { TopicRecord } from '../../cli/ledger.ts'
 

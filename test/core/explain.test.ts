@@ -4,7 +4,7 @@ import type { ExplainResponse } from '#proto/wellspring/control/v1/control_pb.ts
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
 import { explain } from '../../coordinator/core/view/explain.ts'
-import { traceId } from '../../coordinator/core/ids.ts'
+import { traceId } from '../../coordinator/core/keys.ts'
 import type { Task } from '../../coordinator/core/state.ts'
 import { exampleTask, imageAt, noon, plateKey, run } from '../control/plate.ts'
 

@@ -4,26 +4,18 @@ import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
+import { effectKey, hex, resultKey, sha256, spanId, traceId } from '../../coordinator/core/keys.ts'
 import {
-  effectKey,
   encodeId,
   entityKey,
-  hex,
   levelOf,
-  murmur2,
   parentOf,
   parseEntity,
   partitionKey,
   plateOf,
-  resultKey,
-  sha256,
-  spanId,
-  taskOf,
-  traceId,
-  wellAt,
-  wellName,
-  wellPosition,
-} from '../../coordinator/core/ids.ts'
+} from '../../packages/lab/entity.ts'
+import { murmur2, taskOf } from '../../packages/kafka/partition.ts'
+import { wellAt, wellName, wellPosition } from '../../packages/lab/wells.ts'
 
 const image = 'BBBC039/P1/a1/B07/t0/s2/z0/DNA'
 

@@ -2,8 +2,9 @@
 // bytes, late, or never; and the records that nobody can take in.
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import { hex, sha256, taskOf } from '../../coordinator/core/ids.ts'
-import type { OutgoingRecord } from '../../coordinator/log/client.ts'
+import { hex, sha256 } from '../../coordinator/core/keys.ts'
+import { taskOf } from '../../packages/kafka/partition.ts'
+import type { OutgoingRecord } from '../../packages/kafka/client.ts'
 import { imageRecords, planOf, planRecord } from '../e2e/stage.ts'
 import type { Poison } from './schedule.ts'
 import { diceOf } from './dice.ts'

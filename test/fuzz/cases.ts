@@ -3,11 +3,11 @@ import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { createRequire } from 'node:module'
 import { toBinary } from '@bufbuild/protobuf'
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { InputTopic } from '../../coordinator/log/port.ts'
-import { crc32c } from '../../coordinator/log/crc32c.ts'
+import type { InputTopic } from '../../packages/kafka/topic-names.ts'
+import { crc32c } from '../../packages/kafka/crc32c.ts'
 import { imageRecords, planOf, planRecord } from '../e2e/stage.ts'
-import type { Field, RecordInit } from '../log/batches.ts'
-import { batchBytes, recordsBytes } from '../log/batches.ts'
+import type { Field, RecordInit } from '../kafka/batches.ts'
+import { batchBytes, recordsBytes } from '../kafka/batches.ts'
 
 /** What lies in a partition, made for the offset that it comes to, and how many offsets it covers. */
 export type Case = {

@@ -1,14 +1,16 @@
 // The way of an input from the bytes of a fetch to events, on Kafka and on the memory twin, and what must hold of it
 // whatever the bytes are.
 import assert from 'node:assert/strict'
-import { PartitionBatch } from '../../coordinator/log/fetched.ts'
+import { PartitionBatch } from '../../packages/kafka/fetched.ts'
 import { inbox } from '../../coordinator/task/inbox.ts'
 import { openIntake } from '../../coordinator/task/intake.ts'
 import { limits } from '../../coordinator/task/limits.ts'
 import { memoryBroker } from '../../coordinator/log/memory.ts'
-import type { GroupListener, Input, InputTopic } from '../../coordinator/log/port.ts'
-import { EVIDENCE_BYTES_MAX, batchesIn } from '../../coordinator/log/record-decoder.ts'
-import { cursorOver } from '../log/batches.ts'
+import type { GroupListener } from '../../coordinator/log/port.ts'
+import type { Input } from '../../packages/kafka/records.ts'
+import type { InputTopic } from '../../packages/kafka/topic-names.ts'
+import { EVIDENCE_BYTES_MAX, batchesIn } from '../../packages/kafka/record-decoder.ts'
+import { cursorOver } from '../kafka/batches.ts'
 import type { Case } from './cases.ts'
 
 /** Takes a case in. Throws where something does not hold; returns how many of its records are events. */

@@ -1,9 +1,9 @@
 // What must hold in every state of a world (T1, T2, T4, I1), and when it rests (T3, T5).
 import { fromBinary } from '@bufbuild/protobuf'
-import { hex } from '../../coordinator/core/ids.ts'
+import { hex } from '../../coordinator/core/keys.ts'
 import { emptyTask, loadState } from '../../coordinator/core/state.ts'
 import { CHECKPOINT_KEY, OWNER_KEY, stateDigest } from '../../coordinator/task/batch.ts'
-import type { LogRecord } from '../../coordinator/log/port.ts'
+import type { LogRecord } from '../../packages/kafka/records.ts'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ended } from './inputs.ts'
 import type { World } from './world.ts'

@@ -1,9 +1,9 @@
 // What tells two states of a world apart: everything its future depends on, and nothing else. Epochs count by their
 // order only, and what is decided in the log by what a reader sees.
 import { fromBinary } from '@bufbuild/protobuf'
-import { hex } from '../../coordinator/core/ids.ts'
+import { hex } from '../../coordinator/core/keys.ts'
 import { CHECKPOINT_KEY, OWNER_KEY, stateDigest } from '../../coordinator/task/batch.ts'
-import type { LogRecord } from '../../coordinator/log/port.ts'
+import type { LogRecord } from '../../packages/kafka/records.ts'
 import { Purity } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { World } from './world.ts'

@@ -6,7 +6,7 @@ import type { Host } from '../../coordinator/task/host.ts'
 import { host } from '../../coordinator/task/host.ts'
 import { limits } from '../../coordinator/task/limits.ts'
 import type { MemoryBroker } from '../../coordinator/log/memory.ts'
-import { LogError } from '../../coordinator/log/port.ts'
+import { LogError } from '../../packages/kafka/errors.ts'
 
 export type Request = {
   readonly what: string

@@ -143,12 +143,12 @@ export const downMutants: readonly Mutant[] = [
     name: 'keep inputs by the time stamps of their producers',
     edits: [
       {
-        file: 'coordinator/log/topics.ts',
+        file: 'packages/kafka/topics.ts',
         find: "const byArrival = { 'message.timestamp.type': 'LogAppendTime' }",
         replace: 'const byArrival = {}',
       },
     ],
-    tests: [{ file: 'test/log/topic-settings.test.ts', only: 'by the time they arrive' }],
+    tests: [{ file: 'test/kafka/topic-settings.test.ts', only: 'by the time they arrive' }],
   },
   {
     name: 'warn of input that is not read once it is gone',
@@ -165,11 +165,11 @@ export const downMutants: readonly Mutant[] = [
     name: 'call a broker that refuses one that cannot be reached',
     edits: [
       {
-        file: 'coordinator/log/watchdog.ts',
+        file: 'packages/kafka/watchdog.ts',
         find: 'isRefused(failed)',
         replace: 'isRefused(undefined)',
       },
     ],
-    tests: [{ file: 'test/log/connection.test.ts', only: 'a watchdog says' }],
+    tests: [{ file: 'test/kafka/connection.test.ts', only: 'a watchdog says' }],
   },
 ]

@@ -1,6 +1,6 @@
 // Ways to break the protocol of takeover.md, each with the tests that must then fail. `find` stands exactly once in
 // its file. What a judge sees first is not always the worst that follows.
-import type { patches } from '../../coordinator/log/patches.ts'
+import type { patches } from '../../packages/kafka/patches.ts'
 import { downMutants } from './down.ts'
 import { contractMutants } from './contracts.ts'
 import { hostileMutants } from './hostile.ts'
@@ -32,7 +32,7 @@ const fences = editsOf('coordinator/log/kafka.ts')
 
 const model: Catcher = { file: 'test/model/model.test.ts' }
 const worlds: Catcher = { file: 'test/sim/sim.test.ts', only: 'worlds keep every invariant' }
-const hanging = (only: string): Catcher => ({ file: 'test/log/hanging.test.ts', only })
+const hanging = (only: string): Catcher => ({ file: 'test/kafka/hanging.test.ts', only })
 const kafka = (only: string): Catcher => ({ file: 'test/log/kafka.test.ts', only })
 
 /** Goes on with the old writer, as if it had not failed. */
@@ -56,7 +56,7 @@ const protocol: readonly Mutant[] = [
     name: 'restore to the last stable offset',
     edits: [
       {
-        file: 'coordinator/log/fetch.ts',
+        file: 'packages/kafka/fetch.ts',
         find: 'isolationLevel: readUncommitted,',
         replace: 'isolationLevel: readCommitted,',
       },
@@ -297,10 +297,10 @@ const protocol: readonly Mutant[] = [
   },
 ]
 
-const PATCHES = 'test/log/patches.test.ts'
-const WRITER = 'test/log/writer-patches.test.ts'
-const RESPONSES = 'test/log/responses.test.ts'
-const ENCODER = 'test/log/record-encoder.test.ts'
+const PATCHES = 'test/kafka/patches.test.ts'
+const WRITER = 'test/kafka/writer-patches.test.ts'
+const RESPONSES = 'test/kafka/responses.test.ts'
+const ENCODER = 'test/kafka/record-encoder.test.ts'
 
 /** What fails without each patch of kafkajs. */
 const withoutPatch: Readonly<Record<keyof typeof patches, Catcher>> = {
@@ -317,7 +317,7 @@ const withoutPatch: Readonly<Record<keyof typeof patches, Catcher>> = {
   heartbeats: { file: PATCHES, only: 'knows its generation' },
   writerIds: { file: WRITER, only: 'the id of a writer' },
   outOfRange: { file: PATCHES, only: 'out of range' },
-  silentConnections: { file: 'test/log/silent-connection.test.ts' },
+  silentConnections: { file: 'test/kafka/silent-connection.test.ts' },
   responses: { file: RESPONSES, only: 'left half done' },
 }
 
@@ -325,7 +325,7 @@ const unpatched = Object.entries(withoutPatch).map(([name, test]): Mutant => ({
   name: `without the patch ${name}`,
   edits: [
     {
-      file: 'coordinator/log/patches.ts',
+      file: 'packages/kafka/patches.ts',
       find: 'for (const patch of chosen) patch(modules)',
       replace: `for (const patch of chosen) if (patch !== patches.${name}) patch(modules)`,
     },

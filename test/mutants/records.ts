@@ -4,17 +4,17 @@ import type { Catcher, Edit, Mutant } from './list.ts'
 const editsOf =
   (file: string) =>
   (find: string, replace: string): Edit => ({ file, find, replace })
-const codecs = editsOf('coordinator/log/codecs.ts')
-const decoder = editsOf('coordinator/log/record-decoder.ts')
-const fetched = editsOf('coordinator/log/fetched.ts')
+const codecs = editsOf('packages/kafka/codecs.ts')
+const decoder = editsOf('packages/kafka/record-decoder.ts')
+const fetched = editsOf('packages/kafka/fetched.ts')
 const intake = editsOf('coordinator/task/intake.ts')
 const takingIn = editsOf('coordinator/task/taking-in.ts')
 const ledger = editsOf('cli/ledger.ts')
 
-const opening = (only: string): Catcher => ({ file: 'test/log/codecs.test.ts', only })
-const decoding = (only: string): Catcher => ({ file: 'test/log/record-decoder.test.ts', only })
+const opening = (only: string): Catcher => ({ file: 'test/kafka/codecs.test.ts', only })
+const decoding = (only: string): Catcher => ({ file: 'test/kafka/record-decoder.test.ts', only })
 const taking = (only: string): Catcher => ({ file: 'test/task/intake.test.ts', only })
-const onKafka = (only: string): Catcher => ({ file: 'test/log/odd-batches.test.ts', only })
+const onKafka = (only: string): Catcher => ({ file: 'test/kafka/odd-batches.test.ts', only })
 const failing = (only: string): Catcher => ({ file: 'test/sim/failing-event.test.ts', only })
 const auditing = (only: string): Catcher => ({ file: 'test/cli/audit.test.ts', only })
 const fuzzed: Catcher = { file: 'test/fuzz/fuzz.test.ts', only: 'whatever is written' }
@@ -34,7 +34,7 @@ export const recordMutants: readonly Mutant[] = [
     name: 'believe the length that a snappy block claims',
     edits: [
       {
-        file: 'coordinator/log/snappy.ts',
+        file: 'packages/kafka/snappy.ts',
         find: '  if (length > bytesMax) throw new RangeError(`a Snappy block claims ${length} bytes`)\n',
         replace: '',
       },
@@ -45,7 +45,7 @@ export const recordMutants: readonly Mutant[] = [
     name: 'let an lz4 frame grow',
     edits: [
       {
-        file: 'coordinator/log/lz4.ts',
+        file: 'packages/kafka/lz4.ts',
         find: '    this.#max = max\n',
         replace: '    this.#max = max + Infinity\n',
       },
@@ -109,7 +109,7 @@ export const recordMutants: readonly Mutant[] = [
     name: 'tell what cannot be read before what comes in front of it',
     edits: [
       {
-        file: 'coordinator/log/fetch.ts',
+        file: 'packages/kafka/fetch.ts',
         find: '  return [...fetched.records, ...fetched.unreadable].toSorted((a, b) => a.offset - b.offset)\n',
         replace: '  return [...fetched.unreadable, ...fetched.records]\n',
       },

@@ -2,11 +2,11 @@
 import type { Catcher, Edit, Mutant } from './list.ts'
 
 const responses = (find: string, replace: string): Edit => ({
-  file: 'coordinator/log/responses.ts',
+  file: 'packages/kafka/responses.ts',
   find,
   replace,
 })
-const test = (only: string): Catcher => ({ file: 'test/log/responses.test.ts', only })
+const test = (only: string): Catcher => ({ file: 'test/kafka/responses.test.ts', only })
 
 export const responseMutants: readonly Mutant[] = [
   {

@@ -4,10 +4,10 @@ import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { inbox } from '../../coordinator/task/inbox.ts'
 import { limits } from '../../coordinator/task/limits.ts'
-import type { Input, RecordBatch } from '../../coordinator/log/port.ts'
-import { lastOf } from '../../coordinator/log/port.ts'
-import type { BatchInit, RecordInit } from '../log/batches.ts'
-import { batchBytes, recordsBytes } from '../log/batches.ts'
+import type { Input, RecordBatch } from '../../packages/kafka/records.ts'
+import { lastOf } from '../../packages/kafka/records.ts'
+import type { BatchInit, RecordInit } from '../kafka/batches.ts'
+import { batchBytes, recordsBytes } from '../kafka/batches.ts'
 
 const start = { 'images.v1': 10, 'commands.v1': 0 }
 

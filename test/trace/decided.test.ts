@@ -10,7 +10,7 @@ import { EchoImageResponseSchema } from '#proto/wellspring/steps/echo/v1/echo_pb
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { decide } from '../../coordinator/core/decide.ts'
 import type { Call, Effect, Event } from '../../coordinator/core/event.ts'
-import { hex, traceId } from '../../coordinator/core/ids.ts'
+import { hex, traceId } from '../../coordinator/core/keys.ts'
 import { emptyTask } from '../../coordinator/core/state.ts'
 import { attemptTraceparent, entitySpans, tracedOf } from '../../coordinator/trace/spans.ts'
 import { noon, pipeline, plan, plateKey } from '../control/plate.ts'
