@@ -2,7 +2,7 @@
 // a hole that a close names. Judged from the topics alone, never from what the coordinator says.
 import type { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import { levelOf, parentOf, plateOf } from '../packages/lab/entity.ts'
+import { levelOf, parentOf, plateOf } from '@wellspring/lab/entity.ts'
 import type { Ledger, TopicRecord } from './ledger.ts'
 import { openLedger, runKey } from './ledger.ts'
 

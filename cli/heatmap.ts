@@ -2,8 +2,8 @@
 import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
 import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { WellView } from '#proto/wellspring/control/v1/control_pb.ts'
-import { parseEntity } from '../packages/lab/entity.ts'
-import { wellAt, wellPosition } from '../packages/lab/wells.ts'
+import { parseEntity } from '@wellspring/lab/entity.ts'
+import { wellAt, wellPosition } from '@wellspring/lab/wells.ts'
 import type { Look } from './output.ts'
 import { FAILED_SIGN, glyph, MISSING_SIGN, verdictSign } from './states.ts'
 

@@ -1,5 +1,5 @@
 // Logs as JSON lines on stderr: what happened, with fields, for people and for machines.
-import type { Logger } from '../packages/kafka/logger.ts'
+import type { Logger } from '@wellspring/kafka/logger.ts'
 import { jsonText, lines } from '../proto/plain-text.ts'
 
 export function jsonLogger(name: string, write = toStderr): Logger {

@@ -15,8 +15,8 @@ import {
   QualityVerdictSchema,
   StepResultSchema,
 } from '#proto/wellspring/record/v1/output_pb.ts'
-import type { Client } from '../packages/kafka/client.ts'
-import type { LogRecord } from '../packages/kafka/records.ts'
+import type { Client } from '@wellspring/kafka/client.ts'
+import type { LogRecord } from '@wellspring/kafka/records.ts'
 
 export type Observed = {
   /** Latest of every plate and well. */

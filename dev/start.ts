@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { createTopics } from '../packages/kafka/topics.ts'
+import { createTopics } from '@wellspring/kafka/topics.ts'
 import { runDemo } from './demo-run.ts'
 import { isRunning, readLocal, removeLocal, writeLocal } from './local.ts'
 import type { Layout } from './parts.ts'

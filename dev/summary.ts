@@ -2,7 +2,7 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt'
 import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
 import { ClosedBySchema, VerdictSchema } from '#proto/wellspring/record/v1/output_pb.ts'
-import { parentOf } from '../packages/lab/entity.ts'
+import { parentOf } from '@wellspring/lab/entity.ts'
 import type { Demo } from './demo.ts'
 import type { Handled } from './faults.ts'
 import { nucleiOf } from './faults.ts'

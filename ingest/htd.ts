@@ -1,6 +1,6 @@
 // The plate description that MetaXpress writes beside its images: lines of "Key", value, value … in Windows-1252.
 import { createHash } from 'node:crypto'
-import { wellAt } from '../packages/lab/wells.ts'
+import { wellAt } from '@wellspring/lab/wells.ts'
 
 export type Htd = {
   /** Rows and columns of the plate. */

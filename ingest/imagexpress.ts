@@ -1,7 +1,7 @@
 // ImageXpress (MetaXpress): an HTD file for the plate, images named BASE_WELL_sSITE_wWAVE[GUID].tif, time and z only
 // in the folders TimePoint_N and ZStep_N. Without an HTD the name tells no plate: BASE is the experiment's name.
 import { basename, join, sep } from 'node:path'
-import { wellName } from '../packages/lab/wells.ts'
+import { wellName } from '@wellspring/lab/wells.ts'
 import type { Htd } from './htd.ts'
 import { parseHtd } from './htd.ts'
 import { readBounded } from './read.ts'

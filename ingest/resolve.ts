@@ -2,7 +2,7 @@
 import { create } from '@bufbuild/protobuf'
 import { ChannelKind, ChannelSchema, IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import type { Channel, Identity } from '#proto/wellspring/lab/v1/identity_pb.ts'
-import { encodeId, entityKey } from '../packages/lab/entity.ts'
+import { encodeId, entityKey } from '@wellspring/lab/entity.ts'
 import { kindOfName } from './channels.ts'
 import { artifactOf, mapOrdered } from './digest.ts'
 import type { PixelOffsets } from './offsets.ts'

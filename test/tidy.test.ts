@@ -77,9 +77,13 @@ function importsOf(file: string): Import[] {
   )
   return [...found].map((match) => {
     const name = match[1] ?? match[2] ?? ''
-    const target = name.startsWith('.') ? normalize(join(dirname(file), name)) : name
-    return { file, target }
+    return { file, target: targetOf(file, name) }
   })
+}
+
+function targetOf(file: string, name: string): string {
+  if (name.startsWith('.')) return normalize(join(dirname(file), name))
+  return name.replace(/^@wellspring\/proto\//, '#proto/').replace(/^@wellspring\//, 'packages/')
 }
 
 const imports = code.flatMap(importsOf)

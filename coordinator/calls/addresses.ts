@@ -2,7 +2,7 @@
 // by the transport, because each replica behind it is judged by itself.
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
-import type { Logger } from '../../packages/kafka/logger.ts'
+import type { Logger } from '@wellspring/kafka/logger.ts'
 
 export const addressLimits = {
   /** Replicas behind all names of one service. */

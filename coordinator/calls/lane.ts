@@ -1,5 +1,5 @@
 // The way to one service: how many calls at once, who is next, and when to hold back.
-import { plateOf } from '../../packages/lab/entity.ts'
+import { plateOf } from '@wellspring/lab/entity.ts'
 import { createFairQueue } from './fair-queue.ts'
 import type { CallRequest } from './port.ts'
 

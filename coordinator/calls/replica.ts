@@ -7,7 +7,7 @@ import { DescribeRequestSchema } from '#proto/wellspring/step/v1/introspection_p
 import type { DescribeResponse } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { StepIntrospectionService } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
-import type { Logger } from '../../packages/kafka/logger.ts'
+import type { Logger } from '@wellspring/kafka/logger.ts'
 import type { Ours } from './fit.ts'
 import { misfit, word } from './fit.ts'
 

@@ -16,7 +16,7 @@ import {
 } from '#proto/wellspring/control/v1/control_pb.ts'
 import { create } from '@bufbuild/protobuf'
 import { explain } from '../core/view/explain.ts'
-import { isEntityKey, levelOf, parentOf, plateOf } from '../../packages/lab/entity.ts'
+import { isEntityKey, levelOf, parentOf, plateOf } from '@wellspring/lab/entity.ts'
 import { membersOf } from '../core/life.ts'
 import type { Task } from '../core/state.ts'
 import { plateStatus, plateViewParts } from '../core/view/view.ts'

@@ -2,9 +2,9 @@
 // states are walked, in slices.
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { imageName } from '../core/context.ts'
-import { levelOf, parentOf } from '../../packages/lab/entity.ts'
+import { levelOf, parentOf } from '@wellspring/lab/entity.ts'
 import { traceId } from '../core/keys.ts'
-import { wellName } from '../../packages/lab/wells.ts'
+import { wellName } from '@wellspring/lab/wells.ts'
 import { membersOf, traceNumberOf } from '../core/life.ts'
 import type { Task } from '../core/state.ts'
 

@@ -1,6 +1,6 @@
 // How a task that is assigned here stands, for people.
 import type { TaskLook } from './model.ts'
-import type { InputTopic } from '../../packages/kafka/topic-names.ts'
+import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { TaskEngine } from '../task/task.ts'
 
 export function lookAt(engine: TaskEngine): TaskLook {

@@ -2,7 +2,7 @@
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { Context, Place } from './context.ts'
 import { groupOf, placeOf, plateStateOf } from './context.ts'
-import { parentOf, plateOf } from '../../packages/lab/entity.ts'
+import { parentOf, plateOf } from '@wellspring/lab/entity.ts'
 import { arm, settle } from './levels.ts'
 import { standing } from './members.ts'
 import { advance } from './runs.ts'

@@ -14,7 +14,7 @@ import {
   parseEntity,
   plateOf,
   wellOf,
-} from '../../packages/lab/entity.ts'
+} from '@wellspring/lab/entity.ts'
 import { arm, countMissing, setMember } from './levels.ts'
 import { PLAN_LIMITS } from './plan-limits.ts'
 import { refuse } from './refuse.ts'

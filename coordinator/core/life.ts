@@ -2,7 +2,7 @@
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { ImageState, SiteState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { groupOf, imageIn, imageName } from './context.ts'
-import { levelOf, parentOf, plateOf, wellOf } from '../../packages/lab/entity.ts'
+import { levelOf, parentOf, plateOf, wellOf } from '@wellspring/lab/entity.ts'
 import type { Task } from './state.ts'
 import type { Life } from './timeline.ts'
 import { traceNumber } from './timeline.ts'

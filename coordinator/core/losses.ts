@@ -15,7 +15,7 @@ import {
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import type { Context } from './context.ts'
 import type { Effect, Event } from './event.ts'
-import { entityKey, plateOf } from '../../packages/lab/entity.ts'
+import { entityKey, plateOf } from '@wellspring/lab/entity.ts'
 import { refuse } from './refuse.ts'
 import type { Task } from './state.ts'
 import { LOSSES_VERSION } from './state.ts'

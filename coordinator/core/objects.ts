@@ -1,7 +1,7 @@
 // Nuclei counted in an entity.
 import { fromBinary } from '@bufbuild/protobuf'
 import { groupOf } from './context.ts'
-import { levelOf } from '../../packages/lab/entity.ts'
+import { levelOf } from '@wellspring/lab/entity.ts'
 import { membersOf } from './life.ts'
 import { outputOf } from './payload.ts'
 import type { Step } from './pipeline/pipeline.ts'

@@ -14,7 +14,7 @@ import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { planCut, siteCut } from './cut.ts'
 import type { Change, Entities } from './entities.ts'
 import { entities } from './entities.ts'
-import { belowPlate, levelOf, plateOf } from '../../packages/lab/entity.ts'
+import { belowPlate, levelOf, plateOf } from '@wellspring/lab/entity.ts'
 import type { Pipeline } from './pipeline/pipeline.ts'
 
 /** What a flush writes, about. */

@@ -1,6 +1,6 @@
 // Who owns which task: whole tasks (one partition of every input), as few moves as possible, addresses for all.
 import type { Assigner, GroupMember, PartitionAssigner } from 'kafkajs'
-import { modules } from '../../packages/kafka/patches.ts'
+import { modules } from '@wellspring/kafka/patches.ts'
 
 /** What a member tells the leader of the group when it joins. */
 export type Claim = {

@@ -2,17 +2,17 @@
 // kafkajs: a rebalance forgets positions, a restart forgets pauses, a generation is not told.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Consumer, ConsumerConfig, ConsumerGroupJoinEvent, Kafka } from 'kafkajs'
-import type { Logger } from '../../packages/kafka/logger.ts'
+import type { Logger } from '@wellspring/kafka/logger.ts'
 import { addressesIn, taskAssigner } from './assigner.ts'
-import { bounded } from '../../packages/kafka/connection.ts'
-import { DAMAGED, partitionBatch } from '../../packages/kafka/fetched.ts'
-import { memberships, reports } from '../../packages/kafka/patches.ts'
-import { INPUT_TOPICS } from '../../packages/kafka/topic-names.ts'
+import { bounded } from '@wellspring/kafka/connection.ts'
+import { DAMAGED, partitionBatch } from '@wellspring/kafka/fetched.ts'
+import { memberships, reports } from '@wellspring/kafka/patches.ts'
+import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
 import type { GroupListener, Positions } from './port.ts'
-import type { InputTopic } from '../../packages/kafka/topic-names.ts'
-import type { RecordBatch, Unreadable } from '../../packages/kafka/records.ts'
-import type { Watchdog } from '../../packages/kafka/watchdog.ts'
-import { startWatchdog } from '../../packages/kafka/watchdog.ts'
+import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
+import type { RecordBatch, Unreadable } from '@wellspring/kafka/records.ts'
+import type { Watchdog } from '@wellspring/kafka/watchdog.ts'
+import { startWatchdog } from '@wellspring/kafka/watchdog.ts'
 
 const limits = {
   heartbeatMs: 300,

@@ -1,5 +1,5 @@
 // A record that is lent to its reader, for the memory twin: whoever keeps its bytes is seen to by the next look at them.
-import type { LogRecord } from '../../packages/kafka/records.ts'
+import type { LogRecord } from '@wellspring/kafka/records.ts'
 
 /** As from Kafka: what is not copied is written over. */
 export function lend(record: LogRecord, onRecord: (record: LogRecord) => boolean): boolean {

@@ -1,6 +1,6 @@
 // The memory twin of the log: a broker with transactions, fencing and groups in one process. It resolves nothing by
 // itself; every reply goes through `reply`, so that the simulator decides when, and whether, it arrives.
-import { rangeOf } from '../../packages/kafka/fetched.ts'
+import { rangeOf } from '@wellspring/kafka/fetched.ts'
 import { lend } from './lent-record.ts'
 import type {
   Input,
@@ -8,14 +8,14 @@ import type {
   LogRecord,
   NewRecord,
   Offsets,
-} from '../../packages/kafka/records.ts'
-import type { InputTopic, OutputTopic } from '../../packages/kafka/topic-names.ts'
+} from '@wellspring/kafka/records.ts'
+import type { InputTopic, OutputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { Log, Positions } from './port.ts'
 import type { GroupListener, Writer } from './port.ts'
-import { INPUT_TOPICS } from '../../packages/kafka/topic-names.ts'
-import { LogError } from '../../packages/kafka/errors.ts'
-import { lastOf } from '../../packages/kafka/records.ts'
-import { batchesOf } from '../../packages/kafka/record-decoder.ts'
+import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
+import { LogError } from '@wellspring/kafka/errors.ts'
+import { lastOf } from '@wellspring/kafka/records.ts'
+import { batchesOf } from '@wellspring/kafka/record-decoder.ts'
 import { refuseUnwritable, writable } from './writable.ts'
 
 export type World = {

@@ -7,8 +7,8 @@ import type {
   NewRecord,
   Offsets,
   WriterId,
-} from '../../packages/kafka/records.ts'
-import type { InputTopic } from '../../packages/kafka/topic-names.ts'
+} from '@wellspring/kafka/records.ts'
+import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
 
 /** The one transactional writer of a task. After any rejection it must be closed and a new one opened. */
 export interface Writer {

@@ -1,6 +1,6 @@
 // What Kafka takes in one piece: how large a record may be, and how a flush is sent in batches that it takes.
-import { LogError } from '../../packages/kafka/errors.ts'
-import type { NewRecord } from '../../packages/kafka/records.ts'
+import { LogError } from '@wellspring/kafka/errors.ts'
+import type { NewRecord } from '@wellspring/kafka/records.ts'
 
 export const writable = {
   /** A record with its key and headers. Brokers take 1 MiB; what the core makes is bounded below this (README, Sizes). */

@@ -2,8 +2,8 @@
 import { openBreath } from './breath.ts'
 import { newBudget } from './limits.ts'
 import type { GroupListener, Positions } from '../log/port.ts'
-import type { Input } from '../../packages/kafka/records.ts'
-import type { InputTopic } from '../../packages/kafka/topic-names.ts'
+import type { Input } from '@wellspring/kafka/records.ts'
+import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { TaskOptions } from './options.ts'
 import { TaskEngine } from './task.ts'
 

@@ -1,12 +1,12 @@
 // What was fetched of the inputs and not taken in yet, and how far they were taken in. Batches wait as they came: memory
 // follows what is fetched, not what it says it holds; one is open at a time, and its records are read one by one.
-import { openBatch } from '../../packages/kafka/codecs.ts'
+import { openBatch } from '@wellspring/kafka/codecs.ts'
 import type { Limits } from './limits.ts'
-import type { Input, LogRecord, RecordBatch, Unreadable } from '../../packages/kafka/records.ts'
-import type { InputTopic } from '../../packages/kafka/topic-names.ts'
-import { lastOf } from '../../packages/kafka/records.ts'
-import type { RecordReader } from '../../packages/kafka/record-decoder.ts'
-import { codecOf, countOf } from '../../packages/kafka/record-decoder.ts'
+import type { Input, LogRecord, RecordBatch, Unreadable } from '@wellspring/kafka/records.ts'
+import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
+import { lastOf } from '@wellspring/kafka/records.ts'
+import type { RecordReader } from '@wellspring/kafka/record-decoder.ts'
+import { codecOf, countOf } from '@wellspring/kafka/record-decoder.ts'
 
 /** A position passed without a record: control markers, aborted or compacted records. */
 type Passed = { readonly topic: InputTopic; readonly next: number }

@@ -3,10 +3,10 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import type { AcceptLoss, Command } from '#proto/wellspring/record/v1/input_pb.ts'
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { InputTopic } from '../../packages/kafka/topic-names.ts'
+import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { Log } from '../log/port.ts'
-import type { LogRecord, Offsets } from '../../packages/kafka/records.ts'
-import { INPUT_TOPICS } from '../../packages/kafka/topic-names.ts'
+import type { LogRecord, Offsets } from '@wellspring/kafka/records.ts'
+import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
 
 type Next = Readonly<Record<InputTopic, number>>
 

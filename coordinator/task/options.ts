@@ -7,7 +7,7 @@ import type { Budget, Limits } from './limits.ts'
 import type { Log } from '../log/port.ts'
 import type { Owner } from './restore.ts'
 import type { Standby } from './standby.ts'
-import type { Logger } from '../../packages/kafka/logger.ts'
+import type { Logger } from '@wellspring/kafka/logger.ts'
 
 export type TaskOptions = {
   readonly task: number

@@ -1,9 +1,9 @@
 // A standby follows the changelog of tasks that other processes own, so that taking one over reads only what came last.
 // It holds what was committed, nothing else: the barrier and the read up to it are as without a standby.
 import type { Task } from '../core/state.ts'
-import type { Logger } from '../../packages/kafka/logger.ts'
+import type { Logger } from '@wellspring/kafka/logger.ts'
 import type { Clock } from '../clock.ts'
-import { asLogError } from '../../packages/kafka/errors.ts'
+import { asLogError } from '@wellspring/kafka/errors.ts'
 import type { Log } from '../log/port.ts'
 import type { ReadBack } from './restore.ts'
 import { apply, nothingRead } from './restore.ts'

@@ -2,7 +2,7 @@
 import { toBinary } from '@bufbuild/protobuf'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { EntityStatusSchema } from '#proto/wellspring/record/v1/output_pb.ts'
-import { levelOf } from '../../packages/lab/entity.ts'
+import { levelOf } from '@wellspring/lab/entity.ts'
 import type { Task } from '../core/state.ts'
 import { isRetired } from '../core/state.ts'
 import { plateStatus, wellStatus } from '../core/view/view.ts'
@@ -10,7 +10,7 @@ import type { Batch } from './batch.ts'
 import { addRecord } from './batch.ts'
 import type { Clock } from '../clock.ts'
 import type { Limits } from './limits.ts'
-import type { NewRecord } from '../../packages/kafka/records.ts'
+import type { NewRecord } from '@wellspring/kafka/records.ts'
 
 /** After a take-over, a plate that was retired so long ago is not told again. */
 const RETIRED_TOLD_MS = 86_400_000

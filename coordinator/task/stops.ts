@@ -2,14 +2,14 @@
 // the coordinator fails on: the task reads back what is committed, and the mark goes out with the first flush. Whoever
 // takes the task over in between finds the same again.
 import type { Event } from '../core/event.ts'
-import { isEntityKey, plateOf } from '../../packages/lab/entity.ts'
+import { isEntityKey, plateOf } from '@wellspring/lab/entity.ts'
 import type { Task } from '../core/state.ts'
 import { entityOf } from '../core/state.ts'
 import { UnreadableState, UnwritableState } from '../core/unreadable.ts'
 import { PROCESSING_FAILED, failureOf } from './caution.ts'
-import type { InputTopic } from '../../packages/kafka/topic-names.ts'
-import { INPUT_TOPICS } from '../../packages/kafka/topic-names.ts'
-import { LogError } from '../../packages/kafka/errors.ts'
+import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
+import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
+import { LogError } from '@wellspring/kafka/errors.ts'
 import type { TaskOptions } from './options.ts'
 
 export type Stops = {

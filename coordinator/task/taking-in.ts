@@ -5,7 +5,7 @@ import type { Caution } from './caution.ts'
 import { failureOf } from './caution.ts'
 import type { Inbox } from './inbox.ts'
 import type { Intake } from './intake.ts'
-import { LogError } from '../../packages/kafka/errors.ts'
+import { LogError } from '@wellspring/kafka/errors.ts'
 
 type Parts = { readonly inbox: Inbox; readonly caution: Caution; readonly intake: Intake }
 

@@ -2,7 +2,7 @@
 // not pass by itself keeps the task down, with growing pauses, and a person is told why; the other tasks run.
 import { emptyTask } from '../core/state.ts'
 import { pause } from '../clock.ts'
-import { LogError, asLogError } from '../../packages/kafka/errors.ts'
+import { LogError, asLogError } from '@wellspring/kafka/errors.ts'
 import type { Restored } from './restore.ts'
 import { lookAgain, nothingRead, takeOver } from './restore.ts'
 import type { Trouble } from './trouble.ts'

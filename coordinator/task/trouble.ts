@@ -2,8 +2,8 @@
 import type { Task } from '../core/state.ts'
 import { UnreadableState } from '../core/unreadable.ts'
 import type { LostInput } from './input-loss.ts'
-import { LogError } from '../../packages/kafka/errors.ts'
-import type { InputTopic } from '../../packages/kafka/topic-names.ts'
+import { LogError } from '@wellspring/kafka/errors.ts'
+import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
 
 export type TroubleReason =
   | 'INPUT_LOST'

@@ -1,8 +1,8 @@
 // Fields of input records that their contracts do not know: dropped before state, counted, and told once in a while.
 import type { DescMessage } from '@bufbuild/protobuf'
-import type { Logger } from '../../packages/kafka/logger.ts'
+import type { Logger } from '@wellspring/kafka/logger.ts'
 import type { Clock } from '../clock.ts'
-import type { LogRecord } from '../../packages/kafka/records.ts'
+import type { LogRecord } from '@wellspring/kafka/records.ts'
 import type { Looked } from '../wire.ts'
 
 /** Told at most so often, and at the first. */

@@ -1,7 +1,7 @@
 // An entity's trace as a record of spans.v1, for the flush that completes it.
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { Task } from '../core/state.ts'
-import type { NewRecord } from '../../packages/kafka/records.ts'
+import type { NewRecord } from '@wellspring/kafka/records.ts'
 import { exportRequest } from './build.ts'
 import { encodeTrace } from './encode.ts'
 import { entitySpans, entityTrace, tracedOf } from './spans.ts'

@@ -1,10 +1,10 @@
 // When a topic came to rest: by its end offsets, which cost next to nothing, so that looking does not slow what is
 // looked at.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createKafka } from '../../packages/kafka/connection.ts'
-import { openReader } from '../../packages/kafka/fetch.ts'
-import type { TopicName } from '../../packages/kafka/fetch.ts'
-import type { LogRecord } from '../../packages/kafka/records.ts'
+import { createKafka } from '@wellspring/kafka/connection.ts'
+import { openReader } from '@wellspring/kafka/fetch.ts'
+import type { TopicName } from '@wellspring/kafka/fetch.ts'
+import type { LogRecord } from '@wellspring/kafka/records.ts'
 import type { Stage } from '../e2e/stage.ts'
 
 const limits = { lookEveryMs: 20, longestMs: 300_000 } as const

@@ -2,9 +2,9 @@
 // commit, all at once.
 import type { Producer } from 'kafkajs'
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import { taskOf } from '../../packages/kafka/partition.ts'
-import type { OutgoingRecord } from '../../packages/kafka/client.ts'
-import { createKafka } from '../../packages/kafka/connection.ts'
+import { taskOf } from '@wellspring/kafka/partition.ts'
+import type { OutgoingRecord } from '@wellspring/kafka/client.ts'
+import { createKafka } from '@wellspring/kafka/connection.ts'
 import { imageRecords, planOf } from '../e2e/stage.ts'
 import type { Layout, Stage } from '../e2e/stage.ts'
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { sliced } from '../../coordinator/control/slices.ts'
 import { bestOf, find, findPlates, nearest } from '../../coordinator/control/find.ts'
-import { isEntityKey } from '../../packages/lab/entity.ts'
+import { isEntityKey } from '@wellspring/lab/entity.ts'
 import { exampleTask } from './plate.ts'
 
 const well = 'E1/P1/a1/B07/t0'

@@ -13,9 +13,9 @@ import {
   parseEntity,
   partitionKey,
   plateOf,
-} from '../../packages/lab/entity.ts'
-import { murmur2, taskOf } from '../../packages/kafka/partition.ts'
-import { wellAt, wellName, wellPosition } from '../../packages/lab/wells.ts'
+} from '@wellspring/lab/entity.ts'
+import { murmur2, taskOf } from '@wellspring/kafka/partition.ts'
+import { wellAt, wellName, wellPosition } from '@wellspring/lab/wells.ts'
 
 const image = 'BBBC039/P1/a1/B07/t0/s2/z0/DNA'
 

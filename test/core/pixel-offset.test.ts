@@ -16,7 +16,7 @@ import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { placeOf } from '../../coordinator/core/context.ts'
 import { decide } from '../../coordinator/core/decide.ts'
 import { hex } from '../../coordinator/core/keys.ts'
-import { parseEntity } from '../../packages/lab/entity.ts'
+import { parseEntity } from '@wellspring/lab/entity.ts'
 import { emptyTask } from '../../coordinator/core/state.ts'
 import { pipeline } from '../../coordinator/pipelines/screening.ts'
 

@@ -4,7 +4,7 @@ import { fromBinary } from '@bufbuild/protobuf'
 import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { Span_SpanKind as Kind } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
-import type { Client } from '../../packages/kafka/client.ts'
+import type { Client } from '@wellspring/kafka/client.ts'
 
 export type Seen = {
   readonly service: string

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import { taskOf } from '../../packages/kafka/partition.ts'
+import { taskOf } from '@wellspring/kafka/partition.ts'
 import { UNSEEN } from './fails-unseen.ts'
 import { imageRecords, openStage, planOf, planRecord } from './stage.ts'
 

@@ -1,6 +1,6 @@
 // Record batches as they lie on the wire (magic 2; kafka.apache.org, "Record Batch"), built byte by byte: what no client
 // library would write, and what a client library of another language does.
-import { crc32c } from '../../packages/kafka/crc32c.ts'
+import { crc32c } from '@wellspring/kafka/crc32c.ts'
 
 export type RawRecord = {
   readonly key: Buffer | null

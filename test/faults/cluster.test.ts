@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createKafka } from '../../packages/kafka/connection.ts'
-import { createTopics } from '../../packages/kafka/topics.ts'
+import { createKafka } from '@wellspring/kafka/connection.ts'
+import { createTopics } from '@wellspring/kafka/topics.ts'
 import { startCluster } from './cluster.ts'
 
 const limits = { eventuallyMs: 40_000, everyMs: 100 } as const

@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createKafka } from '../../packages/kafka/connection.ts'
+import { createKafka } from '@wellspring/kafka/connection.ts'
 import type { Broker, ClusterNode } from '../../dev/broker.ts'
 import { clusterId, startBroker, takePort } from '../../dev/broker.ts'
 import type { Loss, Proxy } from './proxy.ts'

@@ -4,7 +4,7 @@ import type { AuditReport } from '../../cli/audit.ts'
 import { audit } from '../../cli/audit.ts'
 import type { TopicRecord } from '../../cli/ledger.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
-import type { Client, OutgoingRecord } from '../../packages/kafka/client.ts'
+import type { Client, OutgoingRecord } from '@wellspring/kafka/client.ts'
 import { plateStream } from './plates.ts'
 
 const limits = { feedEveryMs: 250, restLookMs: 2_000 } as const

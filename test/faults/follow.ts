@@ -1,8 +1,8 @@
 // Readers that outlive the broker: every record of a topic once, whatever happens to the connection.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Client } from '../../packages/kafka/client.ts'
-import type { TopicName } from '../../packages/kafka/fetch.ts'
-import type { LogRecord } from '../../packages/kafka/records.ts'
+import type { Client } from '@wellspring/kafka/client.ts'
+import type { TopicName } from '@wellspring/kafka/fetch.ts'
+import type { LogRecord } from '@wellspring/kafka/records.ts'
 
 const limits = { againMs: 250 } as const
 

@@ -1,6 +1,6 @@
 // Carries faults out, and undoes all of them.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createKafka } from '../../packages/kafka/connection.ts'
+import { createKafka } from '@wellspring/kafka/connection.ts'
 import type { Cluster } from './cluster.ts'
 import type { Crew } from './crew.ts'
 import { injectKind, isOfKind } from './kinds/all.ts'

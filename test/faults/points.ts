@@ -2,7 +2,7 @@
 // a named point, by wrapping the requests of kafkajs's Broker, and shifts its clock. Production code knows nothing of
 // it. WELLSPRING_KILL_AT="flush:after-produce#3" arms it at the start; FAULTS_CONTROL names a file that does later.
 import { appendFileSync, readFileSync, statSync } from 'node:fs'
-import { modules } from '../../packages/kafka/patches.ts'
+import { modules } from '@wellspring/kafka/patches.ts'
 
 /** before: not yet sent; sent: on its way, the answer never seen; after: answered, the answer not yet used. */
 const MOMENTS = ['before', 'sent', 'after'] as const

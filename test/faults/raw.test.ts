@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { test } from 'node:test'
-import { createKafka } from '../../packages/kafka/connection.ts'
+import { createKafka } from '@wellspring/kafka/connection.ts'
 import { brokerForTests } from '../../dev/broker.ts'
 import type { RawRecord } from './batch.ts'
 import { plainBatch } from './batch.ts'

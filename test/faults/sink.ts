@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createKafka } from '../../packages/kafka/connection.ts'
+import { createKafka } from '@wellspring/kafka/connection.ts'
 import type { Position } from './evidence.ts'
 
 const limits = { passedWithinMs: 20_000, lookMs: 500 } as const

@@ -1,15 +1,15 @@
 // The way of an input from the bytes of a fetch to events, on Kafka and on the memory twin, and what must hold of it
 // whatever the bytes are.
 import assert from 'node:assert/strict'
-import { PartitionBatch } from '../../packages/kafka/fetched.ts'
+import { PartitionBatch } from '@wellspring/kafka/fetched.ts'
 import { inbox } from '../../coordinator/task/inbox.ts'
 import { openIntake } from '../../coordinator/task/intake.ts'
 import { limits } from '../../coordinator/task/limits.ts'
 import { memoryBroker } from '../../coordinator/log/memory.ts'
 import type { GroupListener } from '../../coordinator/log/port.ts'
-import type { Input } from '../../packages/kafka/records.ts'
-import type { InputTopic } from '../../packages/kafka/topic-names.ts'
-import { EVIDENCE_BYTES_MAX, batchesIn } from '../../packages/kafka/record-decoder.ts'
+import type { Input } from '@wellspring/kafka/records.ts'
+import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
+import { EVIDENCE_BYTES_MAX, batchesIn } from '@wellspring/kafka/record-decoder.ts'
 import { cursorOver } from '../kafka/batches.ts'
 import type { Case } from './cases.ts'
 

@@ -1,6 +1,6 @@
 // Record batches byte by byte (magic 2; kafka.apache.org, "Record Batch"), as odd as nobody's client would write them.
-import { crc32c } from '../../packages/kafka/crc32c.ts'
-import type { Cursor } from '../../packages/kafka/record-decoder.ts'
+import { crc32c } from '@wellspring/kafka/crc32c.ts'
+import type { Cursor } from '@wellspring/kafka/record-decoder.ts'
 
 export type Field = string | Buffer | null
 

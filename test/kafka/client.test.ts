@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { javaConsume } from '../../dev/broker.ts'
 import { fetchJars, findJava } from '../../dev/broker/java.ts'
-import type { OutgoingRecord } from '../../packages/kafka/client.ts'
+import type { OutgoingRecord } from '@wellspring/kafka/client.ts'
 import { isLogError, keyOf } from '../log/port.suite.ts'
 import { kafkaWorld } from '../log/world.ts'
 

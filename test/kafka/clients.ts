@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { before } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Admin, ITopicConfig, Kafka, logCreator } from 'kafkajs'
-import type { Kafkajs } from '../../packages/kafka/patches.ts'
+import type { Kafkajs } from '@wellspring/kafka/patches.ts'
 import { brokerForTests } from '../../dev/broker.ts'
 import { patched } from './original.ts'
 

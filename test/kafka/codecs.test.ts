@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { test } from 'node:test'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
-import { OPENED_BYTES_MAX, decompressed, openBatch } from '../../packages/kafka/codecs.ts'
+import { OPENED_BYTES_MAX, decompressed, openBatch } from '@wellspring/kafka/codecs.ts'
 import { batchBytes, recordsBytes } from './batches.ts'
 
 // Written by others: what they make must be read here.

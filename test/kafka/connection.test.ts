@@ -1,14 +1,9 @@
 // Why a request failed is told apart: nobody was reached, or somebody refused. A wrong reason sends people the wrong way.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import {
-  createKafka,
-  isRefused,
-  isUnreachable,
-  toLogError,
-} from '../../packages/kafka/connection.ts'
-import { LogError } from '../../packages/kafka/errors.ts'
-import { startWatchdog } from '../../packages/kafka/watchdog.ts'
+import { createKafka, isRefused, isUnreachable, toLogError } from '@wellspring/kafka/connection.ts'
+import { LogError } from '@wellspring/kafka/errors.ts'
+import { startWatchdog } from '@wellspring/kafka/watchdog.ts'
 import { brokerForTests } from '../../dev/broker.ts'
 
 const { brokers } = await brokerForTests()

@@ -1,7 +1,7 @@
 // A process that dies in the middle of a flush: claims a task, commits one record, sends another, and hangs.
 // Arguments: brokers, topic prefix, transactional id.
-import { createKafka } from '../../packages/kafka/connection.ts'
-import { kafkajs } from '../../packages/kafka/patches.ts'
+import { createKafka } from '@wellspring/kafka/connection.ts'
+import { kafkajs } from '@wellspring/kafka/patches.ts'
 
 const [brokers = '', topicPrefix = '', transactionalId = ''] = process.argv.slice(2)
 const producer = createKafka({ brokers: brokers.split(',') }).producer({

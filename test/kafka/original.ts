@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
-import { kafkajs, kafkajsRoot, loadKafkajs, modules } from '../../packages/kafka/patches.ts'
+import { kafkajs, kafkajsRoot, loadKafkajs, modules } from '@wellspring/kafka/patches.ts'
 
 const copy = mkdtempSync(join(tmpdir(), 'kafkajs-'))
 cpSync(kafkajsRoot, copy, { recursive: true })

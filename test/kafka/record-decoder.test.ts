@@ -4,17 +4,17 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { rangeOf, readAll } from '../../packages/kafka/fetched.ts'
-import type { Read } from '../../packages/kafka/fetched.ts'
-import { HEADERS_KEPT } from '../../packages/kafka/records.ts'
-import type { LogRecord } from '../../packages/kafka/records.ts'
-import type { Cursor } from '../../packages/kafka/record-decoder.ts'
+import { rangeOf, readAll } from '@wellspring/kafka/fetched.ts'
+import type { Read } from '@wellspring/kafka/fetched.ts'
+import { HEADERS_KEPT } from '@wellspring/kafka/records.ts'
+import type { LogRecord } from '@wellspring/kafka/records.ts'
+import type { Cursor } from '@wellspring/kafka/record-decoder.ts'
 import {
   EVIDENCE_BYTES_MAX,
   RECORD_BYTES_MAX,
   batchesIn,
-} from '../../packages/kafka/record-decoder.ts'
-import type { BatchInit, Encoded, RecordInit } from '../../packages/kafka/record-encoder.ts'
+} from '@wellspring/kafka/record-decoder.ts'
+import type { BatchInit, Encoded, RecordInit } from '@wellspring/kafka/record-encoder.ts'
 import { batchBytes, cursorOver, recordsBytes, varint } from './batches.ts'
 import { original, patched } from './original.ts'
 

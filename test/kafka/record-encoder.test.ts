@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
-import { crc32c } from '../../packages/kafka/crc32c.ts'
-import type { BatchInit, Encoded, RecordInit } from '../../packages/kafka/record-encoder.ts'
+import { crc32c } from '@wellspring/kafka/crc32c.ts'
+import type { BatchInit, Encoded, RecordInit } from '@wellspring/kafka/record-encoder.ts'
 import { original as unpatched, patched as ourKafkajs } from './original.ts'
 
 type Encode = (record: RecordInit) => Encoded

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { after, test } from 'node:test'
-import { createKafka } from '../../packages/kafka/connection.ts'
-import { openSettings, toSettings } from '../../packages/kafka/topic-settings.ts'
-import { createTopics } from '../../packages/kafka/topics.ts'
+import { createKafka } from '@wellspring/kafka/connection.ts'
+import { openSettings, toSettings } from '@wellspring/kafka/topic-settings.ts'
+import { createTopics } from '@wellspring/kafka/topics.ts'
 import { brokerForTests } from '../../dev/broker.ts'
 
 const { brokers } = await brokerForTests()

@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import type { AddressInfo, Socket } from 'node:net'
 import { createServer } from 'node:net'
-import { modules } from '../../packages/kafka/patches.ts'
+import { modules } from '@wellspring/kafka/patches.ts'
 import { inFrames } from '../faults/frames.ts'
 
 type Encoder = {

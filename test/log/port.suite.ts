@@ -1,11 +1,11 @@
 // What every twin of the log must do, as takeover.md relies on it. Run on Kafka and on the memory twin.
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
-import { openBatch } from '../../packages/kafka/codecs.ts'
+import { openBatch } from '@wellspring/kafka/codecs.ts'
 import type { GroupListener, Log, Writer } from '../../coordinator/log/port.ts'
-import type { Input, LogRecord, NewRecord } from '../../packages/kafka/records.ts'
-import type { InputTopic, OutputTopic } from '../../packages/kafka/topic-names.ts'
-import { LogError } from '../../packages/kafka/errors.ts'
+import type { Input, LogRecord, NewRecord } from '@wellspring/kafka/records.ts'
+import type { InputTopic, OutputTopic } from '@wellspring/kafka/topic-names.ts'
+import { LogError } from '@wellspring/kafka/errors.ts'
 
 /** One application on its own topics, seen from outside. */
 export interface LogWorld {

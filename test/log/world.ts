@@ -2,13 +2,13 @@
 import { randomUUID } from 'node:crypto'
 import { after } from 'node:test'
 import { brokerForTests } from '../../dev/broker.ts'
-import { createKafka } from '../../packages/kafka/connection.ts'
-import { openClient } from '../../packages/kafka/client.ts'
-import type { Client } from '../../packages/kafka/client.ts'
+import { createKafka } from '@wellspring/kafka/connection.ts'
+import { openClient } from '@wellspring/kafka/client.ts'
+import type { Client } from '@wellspring/kafka/client.ts'
 import { openKafkaLog } from '../../coordinator/log/kafka.ts'
 import type { KafkaLogOptions } from '../../coordinator/log/kafka.ts'
-import type { LogRecord } from '../../packages/kafka/records.ts'
-import { createTopics } from '../../packages/kafka/topics.ts'
+import type { LogRecord } from '@wellspring/kafka/records.ts'
+import { createTopics } from '@wellspring/kafka/topics.ts'
 import type { LogWorld } from './port.suite.ts'
 
 /** Closed at the end of the file, so that a failed test does not keep the process alive. */

@@ -1,8 +1,8 @@
 // What goes into a world, and what became of it.
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { entityKey, partitionKey } from '../../packages/lab/entity.ts'
+import { entityKey, partitionKey } from '@wellspring/lab/entity.ts'
 import { hex, sha256 } from '../../coordinator/core/keys.ts'
-import { taskOf } from '../../packages/kafka/partition.ts'
+import { taskOf } from '@wellspring/kafka/partition.ts'
 import type { MemoryBroker } from '../../coordinator/log/memory.ts'
 import { ChannelKind, IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'

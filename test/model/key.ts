@@ -3,7 +3,7 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import { hex } from '../../coordinator/core/keys.ts'
 import { CHECKPOINT_KEY, OWNER_KEY, stateDigest } from '../../coordinator/task/batch.ts'
-import type { LogRecord } from '../../packages/kafka/records.ts'
+import type { LogRecord } from '@wellspring/kafka/records.ts'
 import { Purity } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { World } from './world.ts'

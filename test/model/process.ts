@@ -6,7 +6,7 @@ import type { Host } from '../../coordinator/task/host.ts'
 import { host } from '../../coordinator/task/host.ts'
 import { limits } from '../../coordinator/task/limits.ts'
 import type { MemoryBroker } from '../../coordinator/log/memory.ts'
-import { LogError } from '../../packages/kafka/errors.ts'
+import { LogError } from '@wellspring/kafka/errors.ts'
 
 export type Request = {
   readonly what: string

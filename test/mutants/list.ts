@@ -1,6 +1,6 @@
 // Ways to break the protocol of takeover.md, each with the tests that must then fail. `find` stands exactly once in
 // its file. What a judge sees first is not always the worst that follows.
-import type { patches } from '../../packages/kafka/patches.ts'
+import type { patches } from '@wellspring/kafka/patches.ts'
 import { downMutants } from './down.ts'
 import { contractMutants } from './contracts.ts'
 import { hostileMutants } from './hostile.ts'

@@ -8,6 +8,8 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  readdirSync,
+  readlinkSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -163,7 +165,16 @@ function copied(): string {
     mkdirSync(dirname(join(to, file)), { recursive: true })
     cpSync(join(root, file), join(to, file))
   }
-  symlinkSync(join(root, 'node_modules'), join(to, 'node_modules'))
+  // Packages of our own are those of the copy: what is broken there must be what is imported.
+  const modules = join(to, 'node_modules')
+  mkdirSync(join(modules, '@wellspring'), { recursive: true })
+  for (const name of readdirSync(join(root, 'node_modules')))
+    if (name !== '@wellspring') symlinkSync(join(root, 'node_modules', name), join(modules, name))
+  for (const name of readdirSync(join(root, 'node_modules/@wellspring')))
+    symlinkSync(
+      readlinkSync(join(root, 'node_modules/@wellspring', name)),
+      join(modules, '@wellspring', name),
+    )
   cpSync(join(root, 'proto/gen'), join(to, 'proto/gen'), { recursive: true })
   return to
 }

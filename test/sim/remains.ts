@@ -3,12 +3,12 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import { ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import { DeadLetterSchema } from '#proto/wellspring/record/v1/output_pb.ts'
-import { entityKey, plateOf } from '../../packages/lab/entity.ts'
+import { entityKey, plateOf } from '@wellspring/lab/entity.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import { emptyTask, loadState } from '../../coordinator/core/state.ts'
 import type { Task } from '../../coordinator/core/state.ts'
 import type { MemoryBroker } from '../../coordinator/log/memory.ts'
-import type { LogRecord } from '../../packages/kafka/records.ts'
+import type { LogRecord } from '@wellspring/kafka/records.ts'
 
 type World = {
   readonly broker: MemoryBroker

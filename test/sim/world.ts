@@ -14,7 +14,7 @@ import type { MemoryBroker } from '../../coordinator/log/memory.ts'
 import { memoryBroker } from '../../coordinator/log/memory.ts'
 import { openStandby } from '../../coordinator/task/standby.ts'
 import type { Log } from '../../coordinator/log/port.ts'
-import { LogError } from '../../packages/kafka/errors.ts'
+import { LogError } from '@wellspring/kafka/errors.ts'
 
 /** mulberry32: small, seeded, good enough to shuffle a world. */
 export function diceOf(seed: number): () => number {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { caution } from '../../coordinator/task/caution.ts'
-import type { LogRecord } from '../../packages/kafka/records.ts'
+import type { LogRecord } from '@wellspring/kafka/records.ts'
 
 type Said = ReturnType<ReturnType<typeof caution>['said']>
 type Writer = { producerId: number; epoch: number }

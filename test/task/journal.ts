@@ -12,7 +12,7 @@ import type { Entities } from '../../coordinator/core/entities.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import type { Task } from '../../coordinator/core/state.ts'
 import { emptyTask, loadState } from '../../coordinator/core/state.ts'
-import type { LogRecord } from '../../packages/kafka/records.ts'
+import type { LogRecord } from '@wellspring/kafka/records.ts'
 
 export type Decoded = Readonly<Record<string, unknown>>
 

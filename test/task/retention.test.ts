@@ -1,8 +1,8 @@
 // How long what is not read is kept, by time and by bytes, and the warning long before it is gone.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { InputSettings, Offsets } from '../../packages/kafka/records.ts'
-import type { InputTopic } from '../../packages/kafka/topic-names.ts'
+import type { InputSettings, Offsets } from '@wellspring/kafka/records.ts'
+import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { InputWatch } from '../../coordinator/task/retention.ts'
 import { limits, openInputWatch, warnBelowMs } from '../../coordinator/task/retention.ts'
 

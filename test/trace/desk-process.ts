@@ -1,7 +1,7 @@
 // A coordinator's part in the forwarding of spans, as a process of its own that can be killed. Argument: its settings as
 // JSON, with the address of a backend; prints a line when it has joined.
 import type { Config } from '../../coordinator/config.ts'
-import { openClient } from '../../packages/kafka/client.ts'
+import { openClient } from '@wellspring/kafka/client.ts'
 import { openSpanDesk } from '../../coordinator/spans.ts'
 
 const config = JSON.parse(process.argv[2] ?? '{}') as Config

@@ -25,7 +25,7 @@ import {
 import { attemptFailure, failureOf } from '../attempts.ts'
 import { worse } from '../pipeline/bands.ts'
 import { hex } from '../keys.ts'
-import { plateOf, wellOf } from '../../../packages/lab/entity.ts'
+import { plateOf, wellOf } from '@wellspring/lab/entity.ts'
 import { membersOf } from '../life.ts'
 import { groupOf } from '../context.ts'
 import { objectsOf } from '../objects.ts'

@@ -1,5 +1,5 @@
 // Sends batches that are small on the wire and huge once they are opened: one of each codec.
-import { taskOf } from '../../../packages/kafka/partition.ts'
+import { taskOf } from '@wellspring/kafka/partition.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RawBatch } from '../batch.ts'
 import type { Bomb } from '../bombs.ts'

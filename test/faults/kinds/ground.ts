@@ -1,5 +1,5 @@
 // What kinds of trouble work with, and what they note for the judges.
-import type { OutgoingRecord } from '../../../packages/kafka/client.ts'
+import type { OutgoingRecord } from '@wellspring/kafka/client.ts'
 import type { RawBatch } from '../batch.ts'
 import type { Crew } from '../crew.ts'
 import type { Deletion, Position, Post, Start } from '../evidence.ts'

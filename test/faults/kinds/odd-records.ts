@@ -3,7 +3,7 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import { taskOf } from '../../../packages/kafka/partition.ts'
+import { taskOf } from '@wellspring/kafka/partition.ts'
 import { imageRecords, planOf } from '../../e2e/stage.ts'
 import type { RawRecord } from '../batch.ts'
 import { field, nested } from './bytes.ts'

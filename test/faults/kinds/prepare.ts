@@ -1,6 +1,6 @@
 // What has to be there before kinds of trouble can come.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Client } from '../../../packages/kafka/client.ts'
+import type { Client } from '@wellspring/kafka/client.ts'
 import { surely } from '../feed.ts'
 import { produceBatch } from '../raw.ts'
 import type { Bombs } from './bomb.ts'
