@@ -1,4 +1,4 @@
-// `npm test [-- part of a path …]`: every suite, each file a process, two at a time, one shared broker.
+// `npm test [-- part of a path …]`: every suite, each file a process, three at a time, one shared broker.
 // Ends with node:test's own summary; exit code 0 only if every test passed.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { glob } from 'node:fs/promises'
@@ -9,7 +9,7 @@ import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { startBroker } from '../dev/broker.ts'
 
-const limits = { filesAtOnce: 2, fileTimeoutMs: 240_000 } as const
+const limits = { filesAtOnce: 3, fileTimeoutMs: 240_000 } as const
 
 /** Rooms whose files take longest go first, so that the end is not one slow file alone. */
 const FIRST = [
