@@ -1,4 +1,4 @@
-// Who waits for which effect key, and the outcomes nobody has confirmed yet: what both twins of the port share.
+// Who waits for which idempotency key, and the outcomes nobody has confirmed yet: what both twins of the port share.
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { CallRequest, Caller, Outcome } from './port.ts'
 
@@ -6,11 +6,11 @@ export type Desk = Pick<Caller, 'knows' | 'release' | 'detach'> & {
   /** Registers a listener. True: nothing runs or is held for this attempt, the twin must start the call. */
   take(request: CallRequest, onOutcome: (outcome: Outcome) => void): boolean
   /** The outcome of a call: told at once if somebody listens, held until release. */
-  settle(effectKey: string, outcome: Outcome): void
+  settle(idempotencyKey: string, outcome: Outcome): void
   /** Whether somebody still listens. */
-  isWanted(effectKey: string): boolean
+  isWanted(idempotencyKey: string): boolean
   /** Forgets a call that never started. */
-  drop(effectKey: string): void
+  drop(idempotencyKey: string): void
   /** From here on nobody is told anything. */
   close(): void
 }
@@ -27,7 +27,7 @@ export type DeskOptions = {
 const unconfirmedMaxMs = 600_000
 
 type Entry = {
-  readonly effectKey: string
+  readonly idempotencyKey: string
   task: number
   attempt: number
   /** Its task was lost: nobody will release it. */
@@ -53,8 +53,8 @@ class Entries implements Desk {
   }
 
   take(request: CallRequest, onOutcome: (outcome: Outcome) => void): boolean {
-    const { effectKey, task, attempt } = request
-    const entry = this.#entries.get(effectKey)
+    const { idempotencyKey, task, attempt } = request
+    const entry = this.#entries.get(idempotencyKey)
     if (entry && (!entry.outcome || answers(entry, attempt))) {
       entry.task = task
       entry.attempt = Math.max(entry.attempt, attempt)
@@ -64,9 +64,9 @@ class Entries implements Desk {
       return false
     }
     this.#forgetUnconfirmed()
-    this.#entries.delete(effectKey)
-    this.#entries.set(effectKey, {
-      effectKey,
+    this.#entries.delete(idempotencyKey)
+    this.#entries.set(idempotencyKey, {
+      idempotencyKey,
       task,
       attempt,
       detached: false,
@@ -79,31 +79,31 @@ class Entries implements Desk {
     return true
   }
 
-  settle(effectKey: string, outcome: Outcome): void {
-    const entry = this.#entries.get(effectKey)
+  settle(idempotencyKey: string, outcome: Outcome): void {
+    const entry = this.#entries.get(idempotencyKey)
     if (!entry || entry.outcome) return
     entry.outcome = outcome
     if (entry.detached) this.#expire(entry)
     this.#tell(entry)
   }
 
-  isWanted(effectKey: string): boolean {
-    return this.#entries.get(effectKey)?.listener !== undefined
+  isWanted(idempotencyKey: string): boolean {
+    return this.#entries.get(idempotencyKey)?.listener !== undefined
   }
 
-  drop(effectKey: string): void {
-    this.#entries.delete(effectKey)
+  drop(idempotencyKey: string): void {
+    this.#entries.delete(idempotencyKey)
   }
 
-  knows(effectKey: string, attempt = 0): boolean {
-    const entry = this.#entries.get(effectKey)
+  knows(idempotencyKey: string, attempt = 0): boolean {
+    const entry = this.#entries.get(idempotencyKey)
     return entry !== undefined && entry.attempt >= attempt
   }
 
-  release(effectKey: string): void {
-    const entry = this.#entries.get(effectKey)
+  release(idempotencyKey: string): void {
+    const entry = this.#entries.get(idempotencyKey)
     // Somebody may have asked again since it was told, by the same key: theirs is still to come.
-    if (entry?.outcome && !entry.listener) this.#entries.delete(effectKey)
+    if (entry?.outcome && !entry.listener) this.#entries.delete(idempotencyKey)
   }
 
   detach(task: number): void {
@@ -121,7 +121,7 @@ class Entries implements Desk {
 
   #tell(entry: Entry): void {
     const { listener, outcome } = entry
-    if (!listener || !outcome || this.#entries.get(entry.effectKey) !== entry) return
+    if (!listener || !outcome || this.#entries.get(entry.idempotencyKey) !== entry) return
     entry.listener = undefined
     entry.told = true
     entry.toldMs = this.#options.nowMs()
@@ -133,7 +133,7 @@ class Entries implements Desk {
     for (const entry of this.#entries.values()) {
       if (!entry.told || entry.listener || this.#options.nowMs() - entry.toldMs < unconfirmedMaxMs)
         return
-      this.#entries.delete(entry.effectKey)
+      this.#entries.delete(entry.idempotencyKey)
     }
   }
 
@@ -141,9 +141,9 @@ class Entries implements Desk {
   #expire(entry: Entry): void {
     const expiry = ++entry.expiries
     this.#options.after(this.#options.heldOutcomeMs, () => {
-      const isCurrent = this.#entries.get(entry.effectKey) === entry
+      const isCurrent = this.#entries.get(entry.idempotencyKey) === entry
       if (isCurrent && entry.detached && entry.expiries === expiry)
-        this.#entries.delete(entry.effectKey)
+        this.#entries.delete(entry.idempotencyKey)
     })
   }
 }

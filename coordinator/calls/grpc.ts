@@ -114,8 +114,8 @@ class GrpcCalls implements GrpcCaller {
 
   /** Starts a call whose turn has come. False: it does not leave. */
   #start(service: Service, request: CallRequest, replica: Replica): boolean {
-    if (!this.#desk.isWanted(request.effectKey)) {
-      this.#desk.drop(request.effectKey)
+    if (!this.#desk.isWanted(request.idempotencyKey)) {
+      this.#desk.drop(request.idempotencyKey)
       return false
     }
     const bytes = encode(request)
@@ -174,7 +174,7 @@ class GrpcCalls implements GrpcCaller {
   }
 
   #done({ request, timing }: Sent, output: Buffer): void {
-    this.#desk.settle(request.effectKey, { kind: 'done', output, timing })
+    this.#desk.settle(request.idempotencyKey, { kind: 'done', output, timing })
   }
 
   #takenBack({ service, request, leftMs }: Sent): boolean {
@@ -192,14 +192,14 @@ class GrpcCalls implements GrpcCaller {
 
   #fail({ request, timing }: Sent, failed: Failed): void {
     failed.failure.replica = timing.replica
-    this.#desk.settle(request.effectKey, { kind: 'failed', ...failed, timing })
+    this.#desk.settle(request.idempotencyKey, { kind: 'failed', ...failed, timing })
   }
 
   /** A call that never left. */
   #refuse(request: CallRequest, failed: Failed): void {
     const nowMs = this.#options.clock.nowMs()
     const timing = { startedMs: nowMs, endedMs: nowMs, replica: '' }
-    after(0, () => this.#desk.settle(request.effectKey, { kind: 'failed', ...failed, timing }))
+    after(0, () => this.#desk.settle(request.idempotencyKey, { kind: 'failed', ...failed, timing }))
   }
 
   #prepared(method: DescMethod): Prepared {
@@ -258,12 +258,12 @@ class GrpcCalls implements GrpcCaller {
     return [...this.#services.values()].flatMap(statusOf)
   }
 
-  knows(effectKey: string, attempt?: number): boolean {
-    return this.#desk.knows(effectKey, attempt)
+  knows(idempotencyKey: string, attempt?: number): boolean {
+    return this.#desk.knows(idempotencyKey, attempt)
   }
 
-  release(effectKey: string): void {
-    this.#desk.release(effectKey)
+  release(idempotencyKey: string): void {
+    this.#desk.release(idempotencyKey)
   }
 
   detach(task: number): void {

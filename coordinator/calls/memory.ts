@@ -57,7 +57,7 @@ export function openMemoryCaller({
     const settle = (delayMs: number, outcome: (timing: Outcome['timing']) => Outcome): void =>
       schedule(Math.min(delayMs, request.timeoutMs), () => {
         const timing = { startedMs, endedMs: nowMs(), replica }
-        if (!closed) desk.settle(request.effectKey, outcome(timing))
+        if (!closed) desk.settle(request.idempotencyKey, outcome(timing))
       })
     const delayMs = 1 + Math.floor(dice() * answerMaxMs)
     const answer = (timing: Outcome['timing']): Outcome => ({
@@ -84,8 +84,8 @@ export function openMemoryCaller({
   }
 
   return {
-    knows: (effectKey, attempt) => desk.knows(effectKey, attempt),
-    release: (effectKey) => desk.release(effectKey),
+    knows: (idempotencyKey, attempt) => desk.knows(idempotencyKey, attempt),
+    release: (idempotencyKey) => desk.release(idempotencyKey),
     detach: (task) => desk.detach(task),
     call(request, onOutcome) {
       if (!closed && desk.take(request, onOutcome)) execute(request)

@@ -5,7 +5,7 @@ import type { Step } from '../core/pipeline/pipeline.ts'
 
 export type CallRequest = {
   /** 32 hex digits. A second call with a running or held key attaches to it. */
-  readonly effectKey: string
+  readonly idempotencyKey: string
   readonly task: number
   readonly step: Step
   readonly entity: string
@@ -23,7 +23,7 @@ export type { Outcome, Timing } from '../core/event.ts'
 
 export interface Caller {
   /**
-   * Starts the call, or attaches to the running one with the same effect key, or delivers its held outcome.
+   * Starts the call, or attaches to the running one with the same idempotency key, or delivers its held outcome.
    * Every listener is told exactly once, never synchronously; a later call for the same key and task replaces
    * the listener of the earlier one.
    */
@@ -32,9 +32,9 @@ export interface Caller {
    * Whether a call with this key, of this attempt or a later one, is running or its outcome is held: call() would
    * attach.
    */
-  knows(effectKey: string, attempt?: number): boolean
+  knows(idempotencyKey: string, attempt?: number): boolean
   /** The flush that carries this key's outcome is confirmed: forget it. */
-  release(effectKey: string): void
+  release(idempotencyKey: string): void
   /** The task was lost: let its calls run, keep their outcomes for heldOutcomeMs (30,000), tell nobody. */
   detach(task: number): void
   /** Ends every call. */

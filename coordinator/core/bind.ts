@@ -24,7 +24,7 @@ export type BoundRequest =
       readonly digest: Uint8Array
       /** What went in, relative to the entity (StepResult.inputs). */
       readonly inputs: ReadonlySet<string>
-      message(call: { effectKey: string; attempt: number; generation: number }): Message
+      message(call: { idempotencyKey: string; attempt: number; generation: number }): Message
     }
 
 class InputMissing extends Error {}

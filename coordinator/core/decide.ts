@@ -53,7 +53,7 @@ function onOutcome(cx: Context, event: Extract<Event, { kind: 'outcome' }>): voi
   if (!place || !step) return
   const run = runOf(place, step)
   // An outcome of a run that was given up, redriven or restored differently is nobody's.
-  if (run.state !== RunState.RUNNING || hex(run.effectKey) !== event.effectKey) return
+  if (run.state !== RunState.RUNNING || hex(run.idempotencyKey) !== event.idempotencyKey) return
   settleRun(cx, place, step, event.outcome)
   afterRun(cx, place)
 }

@@ -57,7 +57,7 @@ export type Event =
       readonly kind: 'outcome'
       readonly entity: string
       readonly step: string
-      readonly effectKey: string
+      readonly idempotencyKey: string
       readonly outcome: Outcome
     }
   | { readonly kind: 'timer'; readonly entity: string; readonly completeness: boolean }
@@ -76,7 +76,7 @@ export type Call = {
   readonly kind: 'call'
   readonly entity: string
   readonly step: Step
-  readonly effectKey: string
+  readonly idempotencyKey: string
   readonly generation: number
   readonly attempt: number
   /** n of the entity's trace (ids.ts, traceId). */

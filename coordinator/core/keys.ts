@@ -17,7 +17,7 @@ export function isCloseKey(key: string): boolean {
   return /\/close@[^/]*$/.test(key)
 }
 
-export type EffectKeyParts = {
+export type IdempotencyKeyParts = {
   readonly pipeline: string
   readonly step: string
   readonly entity: string
@@ -26,7 +26,7 @@ export type EffectKeyParts = {
 }
 
 /** Idempotency key, 16 bytes: one effect, over retries and take-overs. */
-export function effectKey(parts: EffectKeyParts): Uint8Array {
+export function idempotencyKey(parts: IdempotencyKeyParts): Uint8Array {
   const { pipeline, step, entity, inputDigest, generation } = parts
   const text = `effect\n${pipeline}\n${step}\n${entity}\n${hex(inputDigest)}\n${generation}`
   return Buffer.from(digest(text, 32), 'hex')

@@ -54,7 +54,7 @@ export function resultRecord(
     supersedesRevision: supersedes,
     generation: run.generation,
     level: place.level,
-    effectKey: hex(run.effectKey),
+    idempotencyKey: hex(run.idempotencyKey),
     inputDigest: hex(run.inputDigest),
     inputs,
     inputsLeftOut: (run.inputsLeftOut ?? 0) + went.length - inputs.length,

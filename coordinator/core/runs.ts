@@ -17,7 +17,7 @@ import type { Context, Place } from './context.ts'
 import { plateStateOf } from './context.ts'
 import type { Outcome } from './event.ts'
 import { blame, isSuspect } from './culprit.ts'
-import { effectKey, hex } from './keys.ts'
+import { idempotencyKey, hex } from './keys.ts'
 import { forgetInputs, keepInputs, keepOutput } from './payload.ts'
 import type { Step } from './pipeline/pipeline.ts'
 import { deadLetterRecord, qualityRecord, resultRecord } from './records.ts'
@@ -69,7 +69,7 @@ function bound(cx: Context, place: Place, step: Step, run: StepRun): Bound | und
   const request = bindRequest(cx.task, step, place)
   if (request.kind === 'skip') return undefined
   const { pipeline } = cx.task
-  const key = effectKey({
+  const key = idempotencyKey({
     pipeline: pipeline.label,
     step: step.name,
     entity: place.key,
@@ -87,7 +87,7 @@ function start(cx: Context, place: Place, step: Step): void {
     run.state = RunState.SKIPPED
     return
   }
-  if (run.revision > 0 && sameBytes(now.key, run.outputEffectKey)) {
+  if (run.revision > 0 && sameBytes(now.key, run.outputIdempotencyKey)) {
     // Nothing that this step reads has changed: its published result stands.
     run.state = RunState.DONE
     return
@@ -112,7 +112,7 @@ type Ask = {
 function ask(cx: Context, { place, step, run, now, isTakenOver }: Ask): void {
   const { request } = now
   const attachOnly = isTakenOver && step.policy.purity === Purity.NOT_IDEMPOTENT
-  run.effectKey = now.key
+  run.idempotencyKey = now.key
   run.inputDigest = request.digest
   keepInputs(cx.task, { key: place.key, run }, request.inputs)
   beginAttempt(run, cx.now)
@@ -126,12 +126,12 @@ function ask(cx: Context, { place, step, run, now, isTakenOver }: Ask): void {
     kind: 'call',
     entity: place.key,
     step,
-    effectKey: hex(now.key),
+    idempotencyKey: hex(now.key),
     generation: run.generation,
     attempt: run.attempt,
     trace: traceNumber(place),
     request: request.message({
-      effectKey: hex(now.key),
+      idempotencyKey: hex(now.key),
       attempt: run.attempt,
       generation: run.generation,
     }),
@@ -150,7 +150,7 @@ export function goOn(cx: Context, place: Place, step: Step): boolean {
   const run = runOf(place, step)
   const isTakenOver = run.state === RunState.RUNNING
   const now = bound(cx, place, step, run)
-  const isSame = now && sameBytes(now.key, run.effectKey)
+  const isSame = now && sameBytes(now.key, run.idempotencyKey)
   // A call that was under way is asked for again as it is: thousands of them are no change of state.
   if (!isTakenOver || !isSame) place.touch()
   if (!now || !isSame) {
@@ -231,7 +231,7 @@ function done(cx: Context, place: Place, step: Step, output: Uint8Array): void {
   run.state = RunState.DONE
   run.revision += 1
   keepOutput(cx.task, { key: place.key, run }, output)
-  run.outputEffectKey = run.effectKey
+  run.outputIdempotencyKey = run.idempotencyKey
   run.endedMs = cx.now
   succeeded(run)
   const { bands } = cx.task.pipeline

@@ -28,7 +28,7 @@ type Output = Extract<Effect, { kind: 'output' }>
 export type Batch = {
   readonly outputs: NewRecord[]
   bytes: number
-  /** Effect keys whose outcomes this flush carries. */
+  /** Idempotency keys whose outcomes this flush carries. */
   readonly outcomes: string[]
   /** Calls that wait for their intent to be committed. */
   readonly afterCommit: Call[]

@@ -27,13 +27,22 @@ export function taskCalls(
   return {
     count: () => calls,
     unknown(call) {
-      if (!call.attachOnly || caller.knows(call.effectKey, call.attempt)) return undefined
+      if (!call.attachOnly || caller.knows(call.idempotencyKey, call.attempt)) return undefined
       // Nobody can say whether the effect happened, and it must not happen twice.
       return unknownOutcome(call, clock.nowMs())
     },
     start(call) {
-      const { entity, step, effectKey, attempt, request, timeoutMs, generation, trace, alone } =
-        call
+      const {
+        entity,
+        step,
+        idempotencyKey,
+        attempt,
+        request,
+        timeoutMs,
+        generation,
+        trace,
+        alone,
+      } = call
       const born = life
       const name = { entity, n: trace, step: step.name, generation, attempt }
       const traceparent = attemptTraceparent(owner.application, name)
@@ -42,12 +51,12 @@ export function taskCalls(
       callsOf.set(service, (callsOf.get(service) ?? 0) + 1)
       takeCall(budget, service)
       caller.call(
-        { effectKey, task, step, entity, attempt, request, timeoutMs, traceparent, alone },
+        { idempotencyKey, task, step, entity, attempt, request, timeoutMs, traceparent, alone },
         (outcome) => {
           if (born !== life) return
           calls -= 1
           callsOf.set(service, (callsOf.get(service) ?? 0) - 1)
-          told({ kind: 'outcome', entity, step: step.name, effectKey, outcome }, service)
+          told({ kind: 'outcome', entity, step: step.name, idempotencyKey, outcome }, service)
         },
       )
     },

@@ -281,7 +281,7 @@ export class TaskEngine {
       this.#deadlines.add(event.entity)
       return
     }
-    if (event.kind === 'outcome') this.#batch.outcomes.push(event.effectKey)
+    if (event.kind === 'outcome') this.#batch.outcomes.push(event.idempotencyKey)
     else if ('at' in event) this.#batch.touched = true
     this.#events += 1
     this.#perform(decide(this.state, event, clock.nowMs(), random))

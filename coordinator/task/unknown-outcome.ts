@@ -7,7 +7,7 @@ import type { Call, Event } from '../core/event.ts'
 
 /** The outcome of a call that was under way when its coordinator stopped, and cannot be attached to. */
 export function unknownOutcome(call: Call, nowMs: number): Event {
-  const { entity, step, effectKey } = call
+  const { entity, step, idempotencyKey } = call
   const failure = create(StepFailureSchema, {
     class: ErrorClass.AMBIGUOUS,
     code: Code.UNKNOWN,
@@ -17,5 +17,5 @@ export function unknownOutcome(call: Call, nowMs: number): Event {
   })
   const timing = { startedMs: nowMs, endedMs: nowMs, replica: '' }
   const outcome = { kind: 'failed' as const, failure, timing }
-  return { kind: 'outcome', entity, step: step.name, effectKey, outcome }
+  return { kind: 'outcome', entity, step: step.name, idempotencyKey, outcome }
 }

@@ -37,7 +37,7 @@ export async function echo<T>(
     return answered
   } finally {
     if (logPath !== undefined && context !== undefined) {
-      const { entity, step, attempt, effectKey: key } = context
+      const { entity, step, attempt, idempotencyKey: key } = context
       const { pid } = process
       const line = { key, attempt, entity, step, start, end: Date.now(), outcome, pid }
       appendFileSync(logPath, `${JSON.stringify(line)}\n`)

@@ -23,7 +23,7 @@ export type Call = {
   readonly signal: AbortSignal
   /** Milliseconds left to work; what it takes to answer is already set aside. */
   remainingMs(): number
-  readonly effectKey: string
+  readonly idempotencyKey: string
   /** W3C trace context of the innermost open legacy span, else of the call: hand it to the program. */
   readonly traceparent: string
   /**
@@ -39,7 +39,7 @@ export type Call = {
    */
   openArtifact(artifact: Artifact): Promise<string>
   /**
-   * Puts files into the store under <entity>/<step>/<effect key>/, all or none, write-once: who comes second
+   * Puts files into the store under <entity>/<step>/<idempotency key>/, all or none, write-once: who comes second
    * gets the winner's artifacts. Once per call. A file in tempDir() is moved, any other is copied.
    */
   publish<Name extends string>(

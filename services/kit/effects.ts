@@ -1,4 +1,4 @@
-// Finished answers by effect key: in memory for the retry that follows at once, in the store for restarts and replicas.
+// Finished answers by idempotency key: in memory for the retry that follows at once, in the store for restarts and replicas.
 import { randomUUID } from 'node:crypto'
 import { link, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'

@@ -1,4 +1,4 @@
-// Executions by effect key: one at a time per key in a process, living apart from the callers that wait for it.
+// Executions by idempotency key: one at a time per key in a process, living apart from the callers that wait for it.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Binding } from './binding.ts'
 import { checkBinding } from './binding.ts'

@@ -131,7 +131,7 @@ async function answer(
       {
         method: method.name,
         entity: context.entity,
-        key: context.effectKey,
+        key: context.idempotencyKey,
         binding: bindingOf(
           context,
           { desc: method.method.input, message: request, bytes: call.request },
@@ -198,7 +198,7 @@ function startSpan(
     'rpc.method': method.method.name,
     'wellspring.entity': context.entity,
     'wellspring.step': context.step,
-    'wellspring.effect_key': context.effectKey,
+    'wellspring.idempotency_key': context.idempotencyKey,
     'wellspring.attempt': context.attempt,
   })
 }
@@ -220,10 +220,10 @@ function endSpan(method: Method, span: TraceSpan, caller: Caller, failure?: Fail
 }
 
 function complain(method: Method, context: CallContext, error: unknown): void {
-  const { entity, effectKey } = context
+  const { entity, idempotencyKey } = context
   const stack = error instanceof Error ? error.stack : undefined
   logError(`${method.name} of ${entity} failed outside its contract`, {
-    effectKey,
+    idempotencyKey,
     error: stack ?? String(error),
   })
 }

@@ -196,7 +196,7 @@ function addIntrospection(
         call: ServerUnaryCall<CancelRequest, CancelResponse>,
         answer: sendUnaryData<CancelResponse>,
       ) {
-        const wasRunning = executions.cancel(call.request.effectKey)
+        const wasRunning = executions.cancel(call.request.idempotencyKey)
         answer(null, create(CancelResponseSchema, { wasRunning }))
       },
     },

@@ -71,7 +71,7 @@ export type PublishOptions = {
 }
 
 /**
- * Puts files under <store>/<entity>/<step>/<effect key>/ by one rename, after all their bytes are on disk. Who
+ * Puts files under <store>/<entity>/<step>/<idempotency key>/ by one rename, after all their bytes are on disk. Who
  * comes second gets the winner's artifacts. Throws BAD_RESPONSE for what is no regular file, or too large.
  */
 export async function publish<Name extends string>(
@@ -130,7 +130,7 @@ async function isPublished(target: string): Promise<boolean> {
  * entity's first dot is escaped, as is a first percent sign, so that no two entities share a place.
  */
 function placeOf(context: CallContext): string[] {
-  const segments = [...context.entity.split('/'), context.step, context.effectKey]
+  const segments = [...context.entity.split('/'), context.step, context.idempotencyKey]
   const isWrong = segments.some((segment) => !/^[A-Za-z0-9._%-]{1,192}$/.test(segment))
   if (isWrong || segments.length > segmentsMax + 2)
     throw invalidRequest(`"${context.entity}" of step "${context.step}" cannot name a directory`)

@@ -39,7 +39,7 @@ export function beginWork(options: WorkOptions): Work {
       return execution.signal
     },
     remainingMs: () => execution.remainingMs(),
-    effectKey: context.effectKey,
+    idempotencyKey: context.idempotencyKey,
     get traceparent() {
       return (open.at(-1) ?? span).traceparent
     },

@@ -66,7 +66,11 @@ async function loop({ address, images, inFlight }: RawOrder): Promise<RawAnswer>
 function requestOf(previous: string): EchoImageRequest {
   const { context, ...rest } = template
   if (context === undefined) return template
-  return { ...rest, previous, context: { ...context, effectKey: randomBytes(16).toString('hex') } }
+  return {
+    ...rest,
+    previous,
+    context: { ...context, idempotencyKey: randomBytes(16).toString('hex') },
+  }
 }
 
 function call(client: Client, request: EchoImageRequest): Promise<EchoImageResponse> {

@@ -25,7 +25,7 @@ import { errorTable, failureOf, statusOf } from '../../services/kit/errors.ts'
 
 export type EchoServer = {
   readonly address: string
-  /** Executions per effect key. */
+  /** Executions per idempotency key. */
   readonly executions: ReadonlyMap<string, number>
   /** Most calls at once. */
   readonly most: () => number
@@ -65,7 +65,7 @@ export async function openEchoServer(options: EchoServerOptions = {}): Promise<E
   let most = 0
 
   async function answer(method: DescMethodUnary, request: Asked): Promise<Message> {
-    const key = request.context?.effectKey ?? ''
+    const key = request.context?.idempotencyKey ?? ''
     options.onCall?.(request.context?.entity ?? '')
     if (running >= slots) throw table.fail('BUSY', 'no slot', 20)
     executions.set(key, (executions.get(key) ?? 0) + 1)

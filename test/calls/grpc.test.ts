@@ -151,7 +151,7 @@ test('many PERMANENT in a row pause the service; a probe that is answered ends t
   assert.equal(caller.status()[0]?.state, 'CHECKED')
   while (told === undefined) await sleep(5)
   assert.equal(failureOf(told).reason, 'NEVER')
-  assert.equal(server.executions.get(bad.effectKey), 2)
+  assert.equal(server.executions.get(bad.idempotencyKey), 2)
   assert.deepEqual(
     logged.map(({ message }) => message.replace(/^\S+ /, '').split(':')[0]),
     ['is paused', 'goes on'],

@@ -152,7 +152,7 @@ test('a call nobody wants any more takes no slot', () => {
     limits: laneLimits,
     nowMs: () => 0,
     start(request) {
-      started.push(request.effectKey)
+      started.push(request.idempotencyKey)
       return false
     },
     onPause: () => {},

@@ -36,7 +36,7 @@ portSuite('memory', () => {
     nowMs: Date.now,
     heldOutcomeMs,
     script(request) {
-      executions.set(request.effectKey, (executions.get(request.effectKey) ?? 0) + 1)
+      executions.set(request.idempotencyKey, (executions.get(request.idempotencyKey) ?? 0) + 1)
       return faultOf(request)
     },
   })
@@ -92,17 +92,17 @@ test('answers depend on the request, and keep the rules of every screening contr
   const base = echoRequest({ key: 1 })
   for (const [index, step] of loadPipeline(screening).steps.entries()) {
     const request = create(step.method.input)
-    const effectKey = String(index)
+    const idempotencyKey = String(index)
     // One after another is what is tested.
-    const outcome: Outcome = await outcomeOf(caller, { ...base, effectKey, step, request })
+    const outcome: Outcome = await outcomeOf(caller, { ...base, idempotencyKey, step, request })
     assert.ok(outcome.kind === 'done')
     const { output } = step.method
     const result = validator.validate(output, fromBinary(output, outcome.output))
     assert.equal(result.kind, 'valid', `${output.typeName}: ${String(result.error)}`)
   }
   const other = create(EchoImageRequestSchema, { previous: 'other' })
-  const one = await outcomeOf(caller, { ...base, effectKey: 'a' })
-  const two = await outcomeOf(caller, { ...base, effectKey: 'b', request: other })
+  const one = await outcomeOf(caller, { ...base, idempotencyKey: 'a' })
+  const two = await outcomeOf(caller, { ...base, idempotencyKey: 'b', request: other })
   assert.ok(one.kind === 'done' && two.kind === 'done')
   assert.notDeepEqual(one.output, two.output)
 })

@@ -11,7 +11,7 @@ import { echoRequest, outcomeOf } from './requests.ts'
 export type World = {
   readonly caller: Caller
   /** How often the service worked for this key. */
-  executions(effectKey: string): number
+  executions(idempotencyKey: string): number
   /** heldOutcomeMs of this caller. */
   readonly heldOutcomeMs: number
   close(): Promise<void>
@@ -89,28 +89,28 @@ function attaches(story: Story): void {
   story('a second call with a running key attaches and replaces the listener', async (world) => {
     const request = echoRequest({ key: 1, act: 'late:60' })
     world.caller.call(request, () => assert.fail('the first listener was told'))
-    assert.ok(world.caller.knows(request.effectKey))
+    assert.ok(world.caller.knows(request.idempotencyKey))
     const outcome = await outcomeOf(world.caller, request)
     assert.equal(outcome.kind, 'done')
-    assert.equal(world.executions(request.effectKey), 1)
+    assert.equal(world.executions(request.idempotencyKey), 1)
   })
 
   story('an outcome is held until it is released', async (world) => {
     const request = echoRequest({ key: 1 })
     const first = await outcomeOf(world.caller, request)
     assert.deepEqual(await outcomeOf(world.caller, request), first)
-    assert.equal(world.executions(request.effectKey), 1)
-    world.caller.release(request.effectKey)
-    assert.ok(!world.caller.knows(request.effectKey))
+    assert.equal(world.executions(request.idempotencyKey), 1)
+    world.caller.release(request.idempotencyKey)
+    assert.ok(!world.caller.knows(request.idempotencyKey))
     await outcomeOf(world.caller, request)
-    assert.equal(world.executions(request.effectKey), 2)
+    assert.equal(world.executions(request.idempotencyKey), 2)
   })
 
   story('a release does not forget a running call', async ({ caller }) => {
     const request = echoRequest({ key: 1, act: 'late:60' })
     const outcome = outcomeOf(caller, request)
-    caller.release(request.effectKey)
-    assert.ok(caller.knows(request.effectKey))
+    caller.release(request.idempotencyKey)
+    assert.ok(caller.knows(request.idempotencyKey))
     assert.equal((await outcome).kind, 'done')
   })
 
@@ -118,24 +118,24 @@ function attaches(story: Story): void {
     const failing = echoRequest({ key: 1, act: 'fail:NOT_YET' })
     const first = await outcomeOf(world.caller, failing)
     assert.deepEqual(await outcomeOf(world.caller, failing), first)
-    assert.ok(world.caller.knows(failing.effectKey, 1))
-    assert.ok(!world.caller.knows(failing.effectKey, 2))
+    assert.ok(world.caller.knows(failing.idempotencyKey, 1))
+    assert.ok(!world.caller.knows(failing.idempotencyKey, 2))
     const second = await outcomeOf(world.caller, echoRequest({ key: 1, attempt: 2 }))
     assert.equal(second.kind, 'done')
-    assert.equal(world.executions(failing.effectKey), 2)
+    assert.equal(world.executions(failing.idempotencyKey), 2)
   })
 
   story('an overloaded call is made again under its old number', async (world) => {
     const request = echoRequest({ key: 1, act: 'fail:BUSY:1' })
     await outcomeOf(world.caller, request)
     await outcomeOf(world.caller, request)
-    assert.equal(world.executions(request.effectKey), 2)
+    assert.equal(world.executions(request.idempotencyKey), 2)
   })
 }
 
 /** A call that the service never saw would be forgotten with its task. */
-async function underWay(world: World, effectKey: string): Promise<void> {
-  while (world.executions(effectKey) === 0) await sleep(1)
+async function underWay(world: World, idempotencyKey: string): Promise<void> {
+  while (world.executions(idempotencyKey) === 0) await sleep(1)
 }
 
 function loses(story: Story): void {
@@ -144,21 +144,21 @@ function loses(story: Story): void {
     const other = { ...echoRequest({ key: 2, act: 'late:60' }), task: 4 }
     world.caller.call(request, () => assert.fail('a lost task was told'))
     const second = outcomeOf(world.caller, other)
-    await underWay(world, request.effectKey)
+    await underWay(world, request.idempotencyKey)
     world.caller.detach(request.task)
     assert.equal((await second).kind, 'done')
-    assert.ok(world.caller.knows(request.effectKey))
+    assert.ok(world.caller.knows(request.idempotencyKey))
     assert.equal((await outcomeOf(world.caller, request)).kind, 'done')
-    assert.equal(world.executions(request.effectKey), 1)
+    assert.equal(world.executions(request.idempotencyKey), 1)
   })
 
   story('a lost task attaches to what still runs', async (world) => {
     const request = echoRequest({ key: 1, act: 'late:80' })
     world.caller.call(request, () => assert.fail('a lost task was told'))
-    await underWay(world, request.effectKey)
+    await underWay(world, request.idempotencyKey)
     world.caller.detach(request.task)
     assert.equal((await outcomeOf(world.caller, request)).kind, 'done')
-    assert.equal(world.executions(request.effectKey), 1)
+    assert.equal(world.executions(request.idempotencyKey), 1)
   })
 
   story('outcomes of a task that stays away are forgotten', async (world) => {
@@ -168,8 +168,8 @@ function loses(story: Story): void {
     world.caller.call(request, () => assert.fail('a lost task was told'))
     world.caller.detach(request.task)
     await sleep(world.heldOutcomeMs + 150)
-    assert.ok(!world.caller.knows(request.effectKey))
-    assert.ok(!world.caller.knows(held.effectKey))
+    assert.ok(!world.caller.knows(request.idempotencyKey))
+    assert.ok(!world.caller.knows(held.idempotencyKey))
   })
 
   story('a closed caller tells nobody', async ({ caller }) => {

@@ -32,12 +32,19 @@ export type Wanted = {
 
 export function echoRequest(wanted: Wanted): CallRequest {
   const { key, act = 'answer', attempt = 1, plate = 'P1', timeoutMs = 5_000 } = wanted
-  const effectKey = key.toString(16).padStart(32, '0')
+  const idempotencyKey = key.toString(16).padStart(32, '0')
   const entity = `E/${plate}/a1/A01/t0/s${key}/z0/DNA`
-  const context = { effectKey, entity, attempt, step: 'echo', pipeline: 'echo-1', generation: 1 }
+  const context = {
+    idempotencyKey,
+    entity,
+    attempt,
+    step: 'echo',
+    pipeline: 'echo-1',
+    generation: 1,
+  }
   const fields = { context, previous: act }
   return {
-    effectKey,
+    idempotencyKey,
     task: 3,
     step: wanted.once ? onceStep : echoStep,
     entity,

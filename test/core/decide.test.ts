@@ -204,7 +204,7 @@ test('poison is parked at once, the group goes on with a hole, and a redrive mak
   const again = plate.calls[0]
   assert.equal(again?.entity, `${PLATE}/${IMAGES[0]}`)
   assert.equal(again?.generation, 2)
-  assert.notEqual(again?.effectKey, bad.effectKey)
+  assert.notEqual(again?.idempotencyKey, bad.idempotencyKey)
   assert.equal(plate.task().wells.get(well)?.members[0], Member.OPEN, 'its site is awaited anew')
   assert.equal(state()?.members[0], Member.OPEN, 'and so is its well')
   plate.answerAll()
@@ -221,7 +221,7 @@ test('transient failures are tried again under one key until the attempts are sp
     const call = plate.calls[0]
     assert.equal(call?.attempt, attempt)
     if (!call) return
-    keys.add(call.effectKey)
+    keys.add(call.idempotencyKey)
     plate.fail(call, { class: ErrorClass.RETRYABLE, reason: 'NOT_YET' })
     plate.later(5_000)
     plate.fire()
@@ -256,10 +256,10 @@ test('a take-over calls again what was under way, under the old key and number',
   const plate = story(levels)
   plate.plan()
   plate.announce(IMAGES)
-  const before = plate.calls.map((call) => `${call.effectKey} ${call.attempt}`)
+  const before = plate.calls.map((call) => `${call.idempotencyKey} ${call.attempt}`)
   plate.takeOver()
   assert.deepEqual(
-    plate.calls.map((call) => `${call.effectKey} ${call.attempt}`).toSorted(),
+    plate.calls.map((call) => `${call.idempotencyKey} ${call.attempt}`).toSorted(),
     before.toSorted(),
   )
   plate.answerAll()

@@ -4,7 +4,14 @@ import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
-import { effectKey, hex, resultKey, sha256, spanId, traceId } from '../../coordinator/core/keys.ts'
+import {
+  idempotencyKey,
+  hex,
+  resultKey,
+  sha256,
+  spanId,
+  traceId,
+} from '../../coordinator/core/keys.ts'
 import {
   encodeId,
   entityKey,
@@ -57,9 +64,9 @@ test('what is no entity key is refused by name', () => {
     )
 })
 
-test('effect key, trace id and span id are frozen', () => {
+test('idempotency key, trace id and span id are frozen', () => {
   const parts = { pipeline: 'screening-1', step: 'image-quality', entity: image, generation: 1 }
-  const key = effectKey({ ...parts, inputDigest: sha256(Buffer.from('input')) })
+  const key = idempotencyKey({ ...parts, inputDigest: sha256(Buffer.from('input')) })
   assert.equal(hex(key), '21c9386aac8e1786de8f764ff82f9c11')
   assert.equal(traceId('wellspring', image, 1), 'd31c633cda24655b05530b3c75a5b657')
   assert.equal(spanId(traceId('wellspring', image, 1), 'root'), '173e58acc5aec651')

@@ -161,7 +161,7 @@ export function openLarge(pipeline: Pipeline) {
       kind: 'outcome',
       entity: call.entity,
       step: call.step.name,
-      effectKey: call.effectKey,
+      idempotencyKey: call.idempotencyKey,
       outcome,
     })
   }

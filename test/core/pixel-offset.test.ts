@@ -65,7 +65,7 @@ function requestsWith(planned: readonly number[], announced: readonly number[]) 
     const request = bindRequest(task, step, place)
     assert.equal(request.kind, 'request')
     if (request.kind !== 'request') throw new Error('unreachable')
-    const message = request.message({ effectKey: 'k', attempt: 1, generation: 0 })
+    const message = request.message({ idempotencyKey: 'k', attempt: 1, generation: 0 })
     return { message, digest: hex(request.digest) }
   }
   const quality = channels.map(({ name }) => bound(0, `${siteKey}/z0/${name}`))

@@ -65,7 +65,7 @@ export function story(pipeline: Pipeline, wells = 1, retireAfterMs = Infinity) {
       kind: 'outcome',
       entity: call.entity,
       step: call.step.name,
-      effectKey: call.effectKey,
+      idempotencyKey: call.idempotencyKey,
       outcome: whole,
     })
   }
@@ -130,7 +130,7 @@ export function story(pipeline: Pipeline, wells = 1, retireAfterMs = Infinity) {
     /** Answers every call that is under way, and those it leads to, well. */
     answerAll(): void {
       for (let call = calls[0]; call; call = calls[0]) {
-        const digest = hex(sha256(Buffer.from(call.effectKey)))
+        const digest = hex(sha256(Buffer.from(call.idempotencyKey)))
         const output = toBinary(
           EchoImageResponseSchema,
           create(EchoImageResponseSchema, { digest }),

@@ -120,7 +120,7 @@ export const brokenEnds: readonly Broken[] = [
     how: 'two keys for one effect',
     says: /w1\/echo-image g1 of .* has [0-9a-f]{32} and [0-9a-f]{32}/,
     story: (story) => {
-      const words = { revision: 2, effectKey: keyOf('other', '') }
+      const words = { revision: 2, idempotencyKey: keyOf('other', '') }
       flushAt(story, at.IMAGES).outputs.push(resultOf(image('w1'), 'echo-image', words))
       story.calls.push({ ...first(story), key: keyOf('other', '') })
     },

@@ -49,7 +49,7 @@ export function log(
   what: { readonly start: number; readonly end: number; readonly outcome: string },
 ): void {
   if (logFile === undefined || context === undefined) return
-  const { entity, step, attempt, effectKey: key } = context
+  const { entity, step, attempt, idempotencyKey: key } = context
   // No process noted: without the kit it keeps no promise of one execution at a time.
   const line = { key, attempt, entity, step, ...what, pid: 0 }
   appendFileSync(logFile, `${JSON.stringify(line)}\n`)

@@ -82,7 +82,7 @@ export type Batch = {
 
 /** One execution inside a service, as one line of JSON in its log. */
 export type CallLine = {
-  /** Effect key, hex. */
+  /** Idempotency key, hex. */
   readonly key: string
   readonly attempt: number
   readonly entity: string

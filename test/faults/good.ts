@@ -207,7 +207,7 @@ export function resultOf(entity: string, step: string, words: ResultWords = {}):
     revision,
     supersedesRevision: revision - 1,
     generation: 1,
-    effectKey: keyOf(entity, step),
+    idempotencyKey: keyOf(entity, step),
     inputDigest: digestOf(`${entity} in`),
     attempts: 1,
     ...rest,

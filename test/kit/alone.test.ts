@@ -6,7 +6,7 @@ import { digest, echo, echoRequest, refusal, startEcho } from './support.ts'
 
 test('it is told whether the program worked on this call alone when it ended', async (t) => {
   const { client } = await startEcho(t, async (request, call) => {
-    const key = Number(call.effectKey)
+    const key = Number(call.idempotencyKey)
     await sleep(key === 9 ? 150 : 20)
     if (key === 1) throw call.fail('NOT_YET', 'its socket closed', { endedProgram: 'shared' })
     if (key === 2) throw call.fail('NOT_YET', 'killed by SIGSEGV', { endedProgram: 'own' })
@@ -34,7 +34,7 @@ test('a call that wants to be alone waits for those that run, and others are put
   let running = 0
   const { client } = await startEcho(t, async (_, call) => {
     running += 1
-    order.push(`${Number(call.effectKey)} of ${running}`)
+    order.push(`${Number(call.idempotencyKey)} of ${running}`)
     await sleep(150)
     running -= 1
     return { digest }

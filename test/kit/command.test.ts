@@ -139,7 +139,7 @@ test('Cancel of a key ends the whole process group and answers its caller', asyn
   const { answer } = begin(client, EchoService.method.echoImage, echoRequest('1'))
   const pids = await pidsIn(directory, 2)
   for (const pid of pids) assert.equal(runs(pid), true)
-  const request = create(CancelRequestSchema, { effectKey: contextOf('1').effectKey })
+  const request = create(CancelRequestSchema, { idempotencyKey: contextOf('1').idempotencyKey })
   const { cancel } = StepIntrospectionService.method
   assert.equal((await begin(client, cancel, request).answer).wasRunning, true)
   assert.equal((await refusal(answer)).code, status.CANCELLED)

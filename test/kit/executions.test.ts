@@ -143,8 +143,9 @@ test('a handler that ignores its signal keeps no caller waiting, and never runs 
   const first = begin(client, echoImage, echoRequest(key))
   await entered.promise
   const { cancel } = StepIntrospectionService.method
-  const effectKey = contextOf(key).effectKey
-  const cancelled = await begin(client, cancel, create(CancelRequestSchema, { effectKey })).answer
+  const idempotencyKey = contextOf(key).idempotencyKey
+  const cancelled = await begin(client, cancel, create(CancelRequestSchema, { idempotencyKey }))
+    .answer
   assert.equal(cancelled.wasRunning, true)
   const refused = await refusal(first.answer)
   assert.equal(refused.code, status.CANCELLED)

@@ -156,7 +156,7 @@ test('Describe states the digest of the contract; Cancel of an unknown key says 
     said.contracts.map((contract) => [contract.service, contract.contractDigest]),
     [[EchoService.typeName, contractDigest(EchoService)]],
   )
-  const request = create(CancelRequestSchema, { effectKey: 'f'.repeat(32) })
+  const request = create(CancelRequestSchema, { idempotencyKey: 'f'.repeat(32) })
   assert.equal((await begin(client, cancel, request).answer).wasRunning, false)
 })
 

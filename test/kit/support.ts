@@ -44,7 +44,7 @@ export function contextOf(key: string, over: Partial<CallContext> = {}): CallCon
     entity: over.entity ?? entity,
     step: over.step ?? 'echo',
     pipeline: 'test-1',
-    effectKey: key.padStart(32, '0'),
+    idempotencyKey: key.padStart(32, '0'),
     attempt: over.attempt ?? 1,
     generation: 1,
   })

@@ -42,7 +42,7 @@ test('a wrapper process hands over its SERVER span on SIGTERM, under its caller'
     'rpc.grpc.status_code': 0,
     'wellspring.entity': entity,
     'wellspring.step': 'echo',
-    'wellspring.effect_key': '1'.padStart(32, '0'),
+    'wellspring.idempotency_key': '1'.padStart(32, '0'),
     'wellspring.attempt': 3,
     'wellspring.dedup': 'miss',
   })
@@ -81,7 +81,7 @@ test('spans say how the call was served and how it failed', async (t) => {
   const served = await startEcho(
     t,
     async (request, call) => {
-      if (request.context?.effectKey.endsWith('f')) throw call.fail('BAD_DATA', 'half a file')
+      if (request.context?.idempotencyKey.endsWith('f')) throw call.fail('BAD_DATA', 'half a file')
       entered.resolve()
       await release.promise
       return { digest }

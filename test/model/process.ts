@@ -75,11 +75,12 @@ export function startProcess(around: Around, name: string): Process {
       else after(delayMs, run)
     },
     dice: () => 0.5,
-    script: ({ effectKey }: CallRequest) => {
-      asked = effectKey
-      executions.set(effectKey, (executions.get(effectKey) ?? 0) + 1)
-      if (called.has(effectKey)) complaints.push(`${name} calls again what it has called before`)
-      called.add(effectKey)
+    script: ({ idempotencyKey }: CallRequest) => {
+      asked = idempotencyKey
+      executions.set(idempotencyKey, (executions.get(idempotencyKey) ?? 0) + 1)
+      if (called.has(idempotencyKey))
+        complaints.push(`${name} calls again what it has called before`)
+      called.add(idempotencyKey)
       return undefined
     },
   })

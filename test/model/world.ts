@@ -37,7 +37,7 @@ export class World {
   readonly scenario: Scenario
   readonly left: Budget
   readonly complaints: string[] = []
-  /** Executions by effect key. */
+  /** Executions by idempotency key. */
   readonly executions = new Map<string, number>()
   #processes: Process[] = []
   #markers = new Set<() => void>()

@@ -168,7 +168,7 @@ const protocol: readonly Mutant[] = [
       {
         file: 'coordinator/calls/desk.ts',
         find: '    listener(outcome)\n',
-        replace: '    this.#entries.delete(entry.effectKey)\n    listener(outcome)\n',
+        replace: '    this.#entries.delete(entry.idempotencyKey)\n    listener(outcome)\n',
       },
     ],
     tests: [model, { file: 'test/calls/desk.test.ts' }],

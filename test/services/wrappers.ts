@@ -20,7 +20,7 @@ import { startProgram } from './legacy/programs.ts'
 
 /** A wrapper as a process of its own, with a store and a client. */
 export type Wrapper = {
-  /** Calls with a fresh effect key. A failed call rejects with Refused. */
+  /** Calls with a fresh idempotency key. A failed call rejects with Refused. */
   call<Input extends DescMessage, Output extends DescMessage>(
     method: DescMethodUnary<Input, Output>,
     request: (context: CallContext) => MessageInitShape<Input>,

@@ -25,7 +25,7 @@ import { Purity } from '#proto/wellspring/contract/v1/options_pb.ts'
 export type Judged = {
   readonly broker: MemoryBroker
   readonly pipeline: Pipeline
-  /** Executions of an effect that did their work, by effect key. */
+  /** Executions of an effect that did their work, by idempotency key. */
   readonly executions: ReadonlyMap<string, number>
   /** When each image was announced, UTC ms. */
   readonly announced: ReadonlyMap<string, number>
@@ -150,7 +150,7 @@ function results(
       continue
     const result = fromBinary(StepResultSchema, record.value)
     const step = pipeline.steps.find((one) => one.name === result.step)
-    const times = executions.get(result.effectKey) ?? 0
+    const times = executions.get(result.idempotencyKey) ?? 0
     if (times === 0)
       complaints.push(`I2 ${result.entity}/${result.step} has a result that no execution gave`)
     if (step && result.attempts > step.policy.attemptsMax)

@@ -30,8 +30,8 @@ function begin(seed: number, pipeline: Pipeline, plates: readonly string[]): Sto
     seed,
     tasks: 1,
     pipeline,
-    script: ({ effectKey }) => {
-      executions.set(effectKey, (executions.get(effectKey) ?? 0) + 1)
+    script: ({ idempotencyKey }) => {
+      executions.set(idempotencyKey, (executions.get(idempotencyKey) ?? 0) + 1)
       return undefined
     },
   })

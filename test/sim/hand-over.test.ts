@@ -37,8 +37,8 @@ test('a call is told to the task that came back, whenever its last flush was fen
       seed,
       tasks: 1,
       pipeline: loadPipeline(levels),
-      script: ({ effectKey }) => {
-        executions.push(effectKey)
+      script: ({ idempotencyKey }) => {
+        executions.push(idempotencyKey)
         return { kind: 'late', delayMs: 9_000 }
       },
     })

@@ -40,8 +40,8 @@ function begin(seed: number): Story {
     seed,
     tasks: 1,
     pipeline,
-    script: ({ effectKey, entity }) => {
-      executions.set(effectKey, (executions.get(effectKey) ?? 0) + 1)
+    script: ({ idempotencyKey, entity }) => {
+      executions.set(idempotencyKey, (executions.get(idempotencyKey) ?? 0) + 1)
       // Under way when it stops.
       return entity.startsWith(FAT) ? { kind: 'late', delayMs: 700 } : undefined
     },

@@ -142,7 +142,8 @@ export function scriptOf(
   return (request) => {
     const fault = faultOf(dice, request)
     const isDone = fault?.kind !== 'fail' && fault?.kind !== 'hang'
-    if (isDone) executions.set(request.effectKey, (executions.get(request.effectKey) ?? 0) + 1)
+    if (isDone)
+      executions.set(request.idempotencyKey, (executions.get(request.idempotencyKey) ?? 0) + 1)
     return fault
   }
 }

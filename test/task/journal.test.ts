@@ -101,7 +101,8 @@ for (const fixture of fixtures) {
       seed: 1,
       tasks: 1,
       pipeline,
-      script: ({ effectKey }) => void called.push(Buffer.from(effectKey, 'hex').toString('base64')),
+      script: ({ idempotencyKey }) =>
+        void called.push(Buffer.from(idempotencyKey, 'hex').toString('base64')),
       retireAfterMs: 60_000,
     })
     await load(world.broker, fixture)
@@ -125,11 +126,11 @@ for (const fixture of fixtures) {
     assert.deepEqual(world.complaints, [])
     const running = state.flatMap(([key, site]) =>
       key.startsWith('E/running/') && key.split('/').length === 6
-        ? (site as unknown as { images: { runs: { effectKey: string }[] }[] }).images
+        ? (site as unknown as { images: { runs: { idempotencyKey: string }[] }[] }).images
         : [],
     )
     assert.equal(running.length, 4)
-    for (const { runs } of running) assert.ok(called.includes(runs[0]?.effectKey ?? ''))
+    for (const { runs } of running) assert.ok(called.includes(runs[0]?.idempotencyKey ?? ''))
     const bytes = world.broker
       .committed('state.v1')
       .slice(fixture.records.length)

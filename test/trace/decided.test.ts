@@ -68,12 +68,12 @@ function lived(seed: number): World {
       class: classes[Math.floor(dice() * 3)] ?? ErrorClass.RETRYABLE,
       reason: 'WHY',
     })
-    const { entity, effectKey, step } = call
+    const { entity, idempotencyKey, step } = call
     const outcome =
       failing < 0.4
         ? ({ kind: 'failed', failure, timing } as const)
         : ({ kind: 'done', output, timing } as const)
-    return { kind: 'outcome', entity, step: step.name, effectKey, outcome }
+    return { kind: 'outcome', entity, step: step.name, idempotencyKey, outcome }
   }
 
   function follow(effect: Effect): void {

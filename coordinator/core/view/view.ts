@@ -170,7 +170,7 @@ function runView(task: Task, key: string, run: StepRun, nowMs: number): RunView 
     attempts: run.attempts.map((attempt) => attemptView(run, attempt, nowMs)),
     attemptsLeftOut: run.trouble?.attemptsLeftOut ?? 0,
     verdict: run.verdict,
-    effectKey: hex(run.effectKey),
+    idempotencyKey: hex(run.idempotencyKey),
     ...(failure && { failure }),
     ...(run.state === RunState.BACKOFF && {
       // A service may wish for a fraction of a millisecond.

@@ -17,15 +17,15 @@ function onePerEffect(evidence: Evidence): string[] {
     else if (before !== value) complaints.add(`${what} ${name} has ${before} and ${value}`)
   }
   for (const { message } of results(evidence)) {
-    const { entity, step, generation, inputDigest, effectKey } = message
+    const { entity, step, generation, inputDigest, idempotencyKey } = message
     const effect = `${entity}/${step} g${generation} of ${inputDigest}`
-    same(keyOf, effect, effectKey, 'effect')
-    same(effectOf, effectKey, effect, 'key')
+    same(keyOf, effect, idempotencyKey, 'effect')
+    same(effectOf, idempotencyKey, effect, 'key')
   }
   const runOf = new Map<string, string>()
   for (const { key, entity, step } of evidence.calls) same(runOf, key, `${entity}/${step}`, 'key')
   for (const { message } of results(evidence))
-    same(runOf, message.effectKey, `${message.entity}/${message.step}`, 'key')
+    same(runOf, message.idempotencyKey, `${message.entity}/${message.step}`, 'key')
   return [...complaints]
 }
 

@@ -17,8 +17,10 @@ export function noPhantom(evidence: Evidence): string[] {
   const complaints = outsideThePlan(evidence)
   for (const { record, message } of results(evidence)) {
     const name = `${message.entity}/${message.step}#${message.revision}`
-    if (!executed.has(message.effectKey))
-      complaints.push(`${name} at ${placeOf(record)}: no execution of ${message.effectKey} gave it`)
+    if (!executed.has(message.idempotencyKey))
+      complaints.push(
+        `${name} at ${placeOf(record)}: no execution of ${message.idempotencyKey} gave it`,
+      )
     const step = evidence.pipeline.steps.find((one) => one.name === message.step)
     if (!step) continue
     const kept = step.isKept ? fileIn(message)?.sha256 : digestIn(message)

@@ -376,7 +376,7 @@ export const Purity = {
   PURE: 1,
 
   /**
-   * Has an effect, stored durably under the effect key before it happens: calling again with the key is harmless.
+   * Has an effect, stored durably under the idempotency key before it happens: calling again with the key is harmless.
    *
    * @generated from enum value: PURITY_IDEMPOTENT_BY_KEY = 2;
    */

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wellspring/step/v1/call.proto.
  */
 export const file_wellspring_step_v1_call: GenFile = /*@__PURE__*/
-  fileDesc("Ch13ZWxsc3ByaW5nL3N0ZXAvdjEvY2FsbC5wcm90bxISd2VsbHNwcmluZy5zdGVwLnYxIt8BCgtDYWxsQ29udGV4dBI1CghpZGVudGl0eRgBIAEoCzIbLndlbGxzcHJpbmcubGFiLnYxLklkZW50aXR5Qga6SAPIAQESFwoGZW50aXR5GAIgASgJQge6SARyAhABEhUKBHN0ZXAYAyABKAlCB7pIBHICEAESGQoIcGlwZWxpbmUYBCABKAlCB7pIBHICEAESKQoKZWZmZWN0X2tleRgFIAEoCUIVukgSchAyDl5bMC05YS1mXXszMn0kEg8KB2F0dGVtcHQYBiABKA0SEgoKZ2VuZXJhdGlvbhgHIAEoDWIGcHJvdG8z", [file_buf_validate_validate, file_wellspring_lab_v1_identity]);
+  fileDesc("Ch13ZWxsc3ByaW5nL3N0ZXAvdjEvY2FsbC5wcm90bxISd2VsbHNwcmluZy5zdGVwLnYxIuQBCgtDYWxsQ29udGV4dBI1CghpZGVudGl0eRgBIAEoCzIbLndlbGxzcHJpbmcubGFiLnYxLklkZW50aXR5Qga6SAPIAQESFwoGZW50aXR5GAIgASgJQge6SARyAhABEhUKBHN0ZXAYAyABKAlCB7pIBHICEAESGQoIcGlwZWxpbmUYBCABKAlCB7pIBHICEAESLgoPaWRlbXBvdGVuY3lfa2V5GAUgASgJQhW6SBJyEDIOXlswLTlhLWZdezMyfSQSDwoHYXR0ZW1wdBgGIAEoDRISCgpnZW5lcmF0aW9uGAcgASgNYgZwcm90bzM", [file_buf_validate_validate, file_wellspring_lab_v1_identity]);
 
 /**
  * First field of every step request: which step run this call belongs to. It is not part of the input digest.
@@ -54,9 +54,9 @@ export type CallContext = Message<"wellspring.step.v1.CallContext"> & {
   /**
    * Idempotency key, 32 lower-case hex digits: one effect, over retries and take-overs.
    *
-   * @generated from field: string effect_key = 5;
+   * @generated from field: string idempotency_key = 5;
    */
-  effectKey: string;
+  idempotencyKey: string;
 
   /**
    * Attempt number, from 1.

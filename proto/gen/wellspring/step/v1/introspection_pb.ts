@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file wellspring/step/v1/introspection.proto.
  */
 export const file_wellspring_step_v1_introspection: GenFile = /*@__PURE__*/
-  fileDesc("CiZ3ZWxsc3ByaW5nL3N0ZXAvdjEvaW50cm9zcGVjdGlvbi5wcm90bxISd2VsbHNwcmluZy5zdGVwLnYxIhEKD0Rlc2NyaWJlUmVxdWVzdCJsChBEZXNjcmliZVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSNQoJY29udHJhY3RzGAIgAygLMiIud2VsbHNwcmluZy5zdGVwLnYxLlNlcnZlZENvbnRyYWN0EhAKCGluc3RhbmNlGAMgASgJIlcKDlNlcnZlZENvbnRyYWN0Eg8KB3NlcnZpY2UYASABKAkSFwoPY29udHJhY3RfZGlnZXN0GAIgASgJEhsKE2ZpbGVfZGVzY3JpcHRvcl9zZXQYAyABKAwiIwoNQ2FuY2VsUmVxdWVzdBISCgplZmZlY3Rfa2V5GAEgASgJIiUKDkNhbmNlbFJlc3BvbnNlEhMKC3dhc19ydW5uaW5nGAEgASgIMsIBChhTdGVwSW50cm9zcGVjdGlvblNlcnZpY2USVQoIRGVzY3JpYmUSIy53ZWxsc3ByaW5nLnN0ZXAudjEuRGVzY3JpYmVSZXF1ZXN0GiQud2VsbHNwcmluZy5zdGVwLnYxLkRlc2NyaWJlUmVzcG9uc2USTwoGQ2FuY2VsEiEud2VsbHNwcmluZy5zdGVwLnYxLkNhbmNlbFJlcXVlc3QaIi53ZWxsc3ByaW5nLnN0ZXAudjEuQ2FuY2VsUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("CiZ3ZWxsc3ByaW5nL3N0ZXAvdjEvaW50cm9zcGVjdGlvbi5wcm90bxISd2VsbHNwcmluZy5zdGVwLnYxIhEKD0Rlc2NyaWJlUmVxdWVzdCJsChBEZXNjcmliZVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSNQoJY29udHJhY3RzGAIgAygLMiIud2VsbHNwcmluZy5zdGVwLnYxLlNlcnZlZENvbnRyYWN0EhAKCGluc3RhbmNlGAMgASgJIlcKDlNlcnZlZENvbnRyYWN0Eg8KB3NlcnZpY2UYASABKAkSFwoPY29udHJhY3RfZGlnZXN0GAIgASgJEhsKE2ZpbGVfZGVzY3JpcHRvcl9zZXQYAyABKAwiKAoNQ2FuY2VsUmVxdWVzdBIXCg9pZGVtcG90ZW5jeV9rZXkYASABKAkiJQoOQ2FuY2VsUmVzcG9uc2USEwoLd2FzX3J1bm5pbmcYASABKAgywgEKGFN0ZXBJbnRyb3NwZWN0aW9uU2VydmljZRJVCghEZXNjcmliZRIjLndlbGxzcHJpbmcuc3RlcC52MS5EZXNjcmliZVJlcXVlc3QaJC53ZWxsc3ByaW5nLnN0ZXAudjEuRGVzY3JpYmVSZXNwb25zZRJPCgZDYW5jZWwSIS53ZWxsc3ByaW5nLnN0ZXAudjEuQ2FuY2VsUmVxdWVzdBoiLndlbGxzcHJpbmcuc3RlcC52MS5DYW5jZWxSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * Asks what a wrapper serves.
@@ -106,11 +106,11 @@ export const ServedContractSchema: GenMessage<ServedContract> = /*@__PURE__*/
  */
 export type CancelRequest = Message<"wellspring.step.v1.CancelRequest"> & {
   /**
-   * Its effect key.
+   * Its idempotency key.
    *
-   * @generated from field: string effect_key = 1;
+   * @generated from field: string idempotency_key = 1;
    */
-  effectKey: string;
+  idempotencyKey: string;
 };
 
 /**
@@ -158,7 +158,7 @@ export const StepIntrospectionService: GenService<{
     output: typeof DescribeResponseSchema;
   },
   /**
-   * Ends the execution of an effect key that nobody waits for any more.
+   * Ends the execution of an idempotency key that nobody waits for any more.
    *
    * @generated from rpc wellspring.step.v1.StepIntrospectionService.Cancel
    */
