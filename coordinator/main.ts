@@ -19,7 +19,7 @@ import { openInputWatch } from './task/retention.ts'
 import { openStandby } from './task/standby.ts'
 import { createTopics } from '@wellspring/kafka/topics.ts'
 import { jsonLogger, say, sayReady } from './logger.ts'
-import { openSpanDesk } from './spans.ts'
+import { openSpanRelay } from './spans.ts'
 import { lookAt, readTo } from './control/look.ts'
 import { runningTask } from './task/scope.ts'
 
@@ -52,7 +52,7 @@ async function main(): Promise<void> {
   const caller = openGrpcCaller({ services, roots, clock, logger, limits: { artifactBytesMax } })
   await caller.check(pipeline)
   const client = openClient({ ...config, clientId: `${config.instance}-spans`, logger })
-  const spans = await openSpanDesk(config, client, logger)
+  const spans = await openSpanRelay(config, client, logger)
   let tasks: Host | undefined
   process.on('unhandledRejection', (error) => {
     const engine = tasks?.engine(runningTask() ?? -1)

@@ -17,14 +17,14 @@ import type { Logger } from '@wellspring/kafka/logger.ts'
 import { openForwarder } from './trace/forward.ts'
 import { receiveSpans } from './trace/otlp.ts'
 
-export type SpanDesk = { readonly address: string; close(): Promise<void> }
+export type SpanRelay = { readonly address: string; close(): Promise<void> }
 
 /** Serves the OTLP port, and forwards spans.v1 when a backend is set. */
-export async function openSpanDesk(
+export async function openSpanRelay(
   config: Config,
   client: Client,
   logger: Logger,
-): Promise<SpanDesk> {
+): Promise<SpanRelay> {
   const receiver = await receiveSpans({
     listen: config.otlp,
     hosts: config.hosts,

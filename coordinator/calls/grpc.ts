@@ -1,4 +1,4 @@
-// Calls over gRPC: drives any step from its descriptor. What a call meets, in this order: the desk (is it running
+// Calls over gRPC: drives any step from its descriptor. What a call meets, in this order: the registry (is it running
 // already?), the lane of its service (its turn, a free slot), a replica, and the checks of its response.
 import type { DescMethod, DescService, MessageInitShape } from '@bufbuild/protobuf'
 import { toBinary } from '@bufbuild/protobuf'
@@ -13,8 +13,8 @@ import type { Pipeline } from '../core/pipeline/pipeline.ts'
 import type { Lookup } from './addresses.ts'
 import type { ErrorContract, Failed } from './classify.ts'
 import { classify, errorContract, failureOf, wrapperEnded } from './classify.ts'
-import type { Desk } from './desk.ts'
-import { openDesk } from './desk.ts'
+import type { CallRegistry } from './registry.ts'
+import { createCallRegistry } from './registry.ts'
 import type { Ending, LaneLimits } from './lane.ts'
 import { laneLimits } from './lane.ts'
 import type { CallRequest, Caller, Outcome } from './port.ts'
@@ -86,7 +86,7 @@ export function openGrpcCaller(options: GrpcCallerOptions): GrpcCaller {
 class GrpcCalls implements GrpcCaller {
   readonly #options: GrpcCallerOptions
   readonly #limits: CallLimits
-  readonly #desk: Desk
+  readonly #registry: CallRegistry
   readonly #services = new Map<string, Service>()
   readonly #methods = new Map<DescMethod, Prepared>()
   readonly #running = new Set<ClientUnaryCall>()
@@ -95,7 +95,7 @@ class GrpcCalls implements GrpcCaller {
   constructor(options: GrpcCallerOptions) {
     this.#options = options
     this.#limits = { ...callLimits, ...options.limits }
-    this.#desk = openDesk({
+    this.#registry = createCallRegistry({
       after,
       heldOutcomeMs: this.#limits.heldOutcomeMs,
       nowMs: () => performance.now(),
@@ -103,7 +103,7 @@ class GrpcCalls implements GrpcCaller {
   }
 
   call(request: CallRequest, onOutcome: (outcome: Outcome) => void): void {
-    if (!this.#desk.take(request, onOutcome)) return
+    if (!this.#registry.take(request, onOutcome)) return
     const service = this.#serviceOf(request.step.method.parent)
     service.allow(request.step.policy.inFlightMaxPerReplica)
     if (service.push(request)) return
@@ -114,8 +114,8 @@ class GrpcCalls implements GrpcCaller {
 
   /** Starts a call whose turn has come. False: it does not leave. */
   #start(service: Service, request: CallRequest, replica: Replica): boolean {
-    if (!this.#desk.isWanted(request.idempotencyKey)) {
-      this.#desk.drop(request.idempotencyKey)
+    if (!this.#registry.isWanted(request.idempotencyKey)) {
+      this.#registry.drop(request.idempotencyKey)
       return false
     }
     const bytes = encode(request)
@@ -174,7 +174,7 @@ class GrpcCalls implements GrpcCaller {
   }
 
   #done({ request, timing }: Sent, output: Buffer): void {
-    this.#desk.settle(request.idempotencyKey, { kind: 'done', output, timing })
+    this.#registry.settle(request.idempotencyKey, { kind: 'done', output, timing })
   }
 
   #takenBack({ service, request, leftMs }: Sent): boolean {
@@ -192,14 +192,16 @@ class GrpcCalls implements GrpcCaller {
 
   #fail({ request, timing }: Sent, failed: Failed): void {
     failed.failure.replica = timing.replica
-    this.#desk.settle(request.idempotencyKey, { kind: 'failed', ...failed, timing })
+    this.#registry.settle(request.idempotencyKey, { kind: 'failed', ...failed, timing })
   }
 
   /** A call that never left. */
   #refuse(request: CallRequest, failed: Failed): void {
     const nowMs = this.#options.clock.nowMs()
     const timing = { startedMs: nowMs, endedMs: nowMs, replica: '' }
-    after(0, () => this.#desk.settle(request.idempotencyKey, { kind: 'failed', ...failed, timing }))
+    after(0, () =>
+      this.#registry.settle(request.idempotencyKey, { kind: 'failed', ...failed, timing }),
+    )
   }
 
   #prepared(method: DescMethod): Prepared {
@@ -259,19 +261,19 @@ class GrpcCalls implements GrpcCaller {
   }
 
   knows(idempotencyKey: string, attempt?: number): boolean {
-    return this.#desk.knows(idempotencyKey, attempt)
+    return this.#registry.knows(idempotencyKey, attempt)
   }
 
   release(idempotencyKey: string): void {
-    this.#desk.release(idempotencyKey)
+    this.#registry.release(idempotencyKey)
   }
 
   detach(task: number): void {
-    this.#desk.detach(task)
+    this.#registry.detach(task)
   }
 
   close(): Promise<void> {
-    this.#desk.close()
+    this.#registry.close()
     for (const service of this.#services.values()) service.close()
     for (const call of this.#running) call.cancel()
     return Promise.resolve()

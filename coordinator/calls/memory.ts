@@ -8,7 +8,7 @@ import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import { reasonsOf } from '../core/pipeline/contract.ts'
 import { hex, sha256 } from '../core/keys.ts'
 import { failureOf } from './classify.ts'
-import { openDesk } from './desk.ts'
+import { createCallRegistry } from './registry.ts'
 import type { CallRequest, Caller, Outcome } from './port.ts'
 
 /** What goes wrong with one execution. */
@@ -48,7 +48,7 @@ export function openMemoryCaller({
   nowMs = () => 0,
   heldOutcomeMs = 30_000,
 }: MemoryCallerOptions): Caller {
-  const desk = openDesk({ after: schedule, heldOutcomeMs, nowMs })
+  const registry = createCallRegistry({ after: schedule, heldOutcomeMs, nowMs })
   let closed = false
 
   function execute(request: CallRequest): void {
@@ -57,7 +57,7 @@ export function openMemoryCaller({
     const settle = (delayMs: number, outcome: (timing: Outcome['timing']) => Outcome): void =>
       schedule(Math.min(delayMs, request.timeoutMs), () => {
         const timing = { startedMs, endedMs: nowMs(), replica }
-        if (!closed) desk.settle(request.idempotencyKey, outcome(timing))
+        if (!closed) registry.settle(request.idempotencyKey, outcome(timing))
       })
     const delayMs = 1 + Math.floor(dice() * answerMaxMs)
     const answer = (timing: Outcome['timing']): Outcome => ({
@@ -84,15 +84,15 @@ export function openMemoryCaller({
   }
 
   return {
-    knows: (idempotencyKey, attempt) => desk.knows(idempotencyKey, attempt),
-    release: (idempotencyKey) => desk.release(idempotencyKey),
-    detach: (task) => desk.detach(task),
+    knows: (idempotencyKey, attempt) => registry.knows(idempotencyKey, attempt),
+    release: (idempotencyKey) => registry.release(idempotencyKey),
+    detach: (task) => registry.detach(task),
     call(request, onOutcome) {
-      if (!closed && desk.take(request, onOutcome)) execute(request)
+      if (!closed && registry.take(request, onOutcome)) execute(request)
     },
     close() {
       closed = true
-      desk.close()
+      registry.close()
       return Promise.resolve()
     },
   }

@@ -33,13 +33,13 @@ export type Peers = {
   placeOf(key: string, context: HandlerContext): Place
   /**
    * The coordinators that own the other tasks; none for a question that was passed on. Throws UNAVAILABLE while
-   * a task is nobody's: an answer without it would look whole.
+   * a task has no owner: an answer without it would look whole.
    */
   others(context: HandlerContext): Peer[]
-  /** The same with their tasks, and the tasks that are nobody's. */
+  /** The same with their tasks, and the tasks without an owner. */
   foreign(context: HandlerContext): {
     readonly known: readonly { readonly peer: Peer; readonly tasks: readonly number[] }[]
-    readonly nobodys: number[]
+    readonly unowned: number[]
   }
   /** Asks a peer. Its own refusals pass through; silence becomes UNAVAILABLE with its address. */
   ask<T>(
@@ -64,17 +64,17 @@ export function openPeers(model: Model, owners: () => ReadonlyMap<number, string
   }
 
   function foreign(context: HandlerContext): ReturnType<Peers['foreign']> {
-    if (isForwarded(context)) return { known: [], nobodys: [] }
+    if (isForwarded(context)) return { known: [], unowned: [] }
     const here = new Set([...model.owned().keys(), ...model.assigned().map(({ task }) => task)])
     const away = Array.from({ length: model.tasks }, (_, number) => number).filter(
       (number) => !here.has(number),
     )
     const byOwner = Map.groupBy(away, (number) => owners().get(number) ?? '')
-    const nobodys = byOwner.get('') ?? []
+    const unowned = byOwner.get('') ?? []
     byOwner.delete('')
     return {
       known: [...byOwner].map(([owner, tasks]) => ({ peer: peerAt(owner), tasks })),
-      nobodys,
+      unowned,
     }
   }
 
@@ -92,8 +92,8 @@ export function openPeers(model: Model, owners: () => ReadonlyMap<number, string
     others(context) {
       const unknown = model.assigned().filter(({ isRunning, down }) => !isRunning && !down)
       if (unknown.length > 0) throw moving(unknown.map(({ task }) => task))
-      const { known, nobodys } = foreign(context)
-      if (nobodys.length > 0) throw moving(nobodys)
+      const { known, unowned } = foreign(context)
+      if (unowned.length > 0) throw moving(unowned)
       return known.map(({ peer }) => peer)
     },
     foreign,

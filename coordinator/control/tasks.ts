@@ -29,7 +29,7 @@ export async function listTasks(
   context: HandlerContext,
 ): Promise<ListTasksResponse> {
   const own = model.assigned().map((look) => statusOf(model, look))
-  const { known, nobodys } = peers.foreign(context)
+  const { known, unowned } = peers.foreign(context)
   const asked = known.map(async ({ peer, tasks }) => {
     try {
       const answer = await peers.ask(peer, context, (client, options) =>
@@ -45,9 +45,9 @@ export async function listTasks(
   })
   const answers = (await Promise.all([...own, ...asked])).flat()
   const byTask = new Map(answers.map((status) => [status.task, status]))
-  for (const { tasks } of known) for (const task of tasks) if (!byTask.has(task)) nobodys.push(task)
+  for (const { tasks } of known) for (const task of tasks) if (!byTask.has(task)) unowned.push(task)
   const message = 'no coordinator is known to run it for now (start or take-over)'
-  for (const task of nobodys) byTask.set(task, elsewhere(task, { state: 'MOVING', message }))
+  for (const task of unowned) byTask.set(task, elsewhere(task, { state: 'MOVING', message }))
   return create(ListTasksResponseSchema, {
     tasks: [...byTask.values()].toSorted((a, b) => a.task - b.task),
     application: model.application,

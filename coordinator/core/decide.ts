@@ -52,7 +52,7 @@ function onOutcome(cx: Context, event: Extract<Event, { kind: 'outcome' }>): voi
   const step = cx.task.pipeline.steps.find((one) => one.name === event.step)
   if (!place || !step) return
   const run = runOf(place, step)
-  // An outcome of a run that was given up, redriven or restored differently is nobody's.
+  // An outcome of a run that was given up, redriven or restored differently is dropped.
   if (run.state !== RunState.RUNNING || hex(run.idempotencyKey) !== event.idempotencyKey) return
   settleRun(cx, place, step, event.outcome)
   afterRun(cx, place)

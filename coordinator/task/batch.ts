@@ -10,7 +10,7 @@ import { taskOf } from '@wellspring/kafka/partition.ts'
 import type { Task } from '../core/state.ts'
 import { allRecords, changesOf, takeChanges } from '../core/state.ts'
 import type { Limits } from './limits.ts'
-import type { Said } from './caution.ts'
+import type { Said } from './crash-guard.ts'
 import type { InputTopic, OutputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { NewRecord, WriterId } from '@wellspring/kafka/records.ts'
 import { PLATE_EVENT_PARTITIONS } from '@wellspring/kafka/topic-names.ts'
@@ -74,7 +74,7 @@ export type FlushHead = {
   readonly writer: WriterId
   /** Log the hash of the whole state too (T3): costs a pass over it. */
   readonly withStateDigest: boolean
-  readonly caution: Said
+  readonly crashGuard: Said
 }
 
 /** The records of one flush: changed entities, checkpoint, outputs, all in one transaction. */
@@ -86,7 +86,7 @@ export function flushRecords(batch: Batch, state: Task, head: FlushHead): NewRec
     producerId: head.writer.producerId,
     epoch: head.writer.epoch,
     journalVersion: state.journalVersion,
-    ...head.caution,
+    ...head.crashGuard,
     losses: [...state.losses],
     outputs: batch.outputs.length,
     outputsDigest: outputsDigest(batch.outputs),

@@ -11,7 +11,7 @@ export type TaskCalls = {
   /** The outcome of a call that only attaches, if there is nothing to attach to. */
   unknown(call: Call): Event | undefined
   count(): number
-  /** A new life: what runs is nobody's until it is asked for again. */
+  /** A new life: the outcome of what runs is not taken until it is asked for again. */
   reset(): void
 }
 

@@ -1,5 +1,5 @@
 // The tasks of a process: which it has, by the group's word, and what they share.
-import { openBreath } from './breath.ts'
+import { createYieldBudget } from './yield-budget.ts'
 import { newBudget } from './limits.ts'
 import type { GroupListener, Positions } from '../log/port.ts'
 import type { Input } from '@wellspring/kafka/records.ts'
@@ -7,7 +7,7 @@ import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { TaskOptions } from './options.ts'
 import { TaskEngine } from './task.ts'
 
-export type HostOptions = Omit<TaskOptions, 'task' | 'budget' | 'breath'>
+export type HostOptions = Omit<TaskOptions, 'task' | 'budget' | 'yieldBudget'>
 
 export type Host = GroupListener & {
   /** Tasks that run here, in order. */
@@ -24,7 +24,7 @@ export function host(options: HostOptions): Host {
   /** Moved away, their last flush still under way. */
   const leaving = new Map<number, TaskEngine>()
   const budget = newBudget(options.limits)
-  const breath = openBreath(options)
+  const yieldBudget = createYieldBudget(options)
   let isClosing = false
 
   function drop(task: number, engine: TaskEngine): void {
@@ -45,7 +45,7 @@ export function host(options: HostOptions): Host {
         const engine = engines.get(task)
         if (!engine) {
           void leaving.get(task)?.leave()?.close()
-          const made = new TaskEngine({ ...options, budget, breath, task })
+          const made = new TaskEngine({ ...options, budget, yieldBudget, task })
           engines.set(task, made)
           made.start()
         } else if (kept.has(task)) {

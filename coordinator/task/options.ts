@@ -1,7 +1,7 @@
 // What a task needs of the world.
 import type { Caller } from '../calls/port.ts'
 import type { Pipeline } from '../core/pipeline/pipeline.ts'
-import type { Breath } from './breath.ts'
+import type { YieldBudget } from './yield-budget.ts'
 import type { Clock } from '../clock.ts'
 import type { Budget, Limits } from './limits.ts'
 import type { Log } from '../log/port.ts'
@@ -20,7 +20,7 @@ export type TaskOptions = {
   readonly random: () => number
   readonly limits: Limits
   readonly budget: Budget
-  readonly breath: Breath
+  readonly yieldBudget: YieldBudget
   readonly logger: Logger
   /** Log the state's hash with every n-th flush (T3); default 0: never. */
   readonly stateDigestEvery?: number

@@ -15,7 +15,7 @@ export type Performer = {
   batch(): Batch
   readonly timers: Timers
   call(call: Call): void
-  /** A call that was answered at once may have ended this life of the task: the rest is nobody's. */
+  /** A call that was answered at once may have ended this life of the task: the rest is dropped. */
   isOver(): boolean
 }
 

@@ -26,7 +26,7 @@ export type TakingOver = {
   begin(failed?: unknown): void
   /** The group confirmed the assignment by a heartbeat sent at this monotonic moment, or by a new generation. */
   confirmed(sentAtMs: number): void
-  /** Whatever is under way is nobody's. */
+  /** Nothing that is under way counts any more. */
   end(): void
   /** Why the task is down. */
   down(): Down | undefined

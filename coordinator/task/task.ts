@@ -7,7 +7,7 @@ import { deadlineOf } from '../core/due.ts'
 import { restored } from '../core/restore.ts'
 import { changesOf, type Task } from '../core/state.ts'
 import { emptyBatch, flushRecords, hasRoom, type Batch } from './batch.ts'
-import { caution, type Caution } from './caution.ts'
+import { createCrashGuard, type CrashGuard } from './crash-guard.ts'
 import { pause } from '../clock.ts'
 import { STALE_MS, deadlines } from './deadlines.ts'
 import { inbox, type Inbox } from './inbox.ts'
@@ -38,7 +38,7 @@ export class TaskEngine {
   sinceMs = 0
   state: Task | undefined
   #options: TaskOptions
-  /** Counts take-overs: whatever began in an earlier life is nobody's. */
+  /** Counts take-overs: whatever began in an earlier life does not count. */
   #life = 0
   /** Another process has the task or will have it: nothing is taken over again. */
   #isLeaving = false
@@ -49,7 +49,7 @@ export class TaskEngine {
   #batch: Batch = emptyBatch()
   #events = 0
   #calls: TaskCalls
-  #caution: Caution
+  #crashGuard: CrashGuard
   /** What takes inputs in. */
   #parts: Parameters<typeof takeNext>[0]
   #flushing: Promise<unknown> | undefined
@@ -66,9 +66,9 @@ export class TaskEngine {
     this.#options = options
     this.task = options.task
     this.#inbox = inbox(options.limits)
-    this.#caution = caution(options.limits.deathsPerRecordMax)
+    this.#crashGuard = createCrashGuard(options.limits.deathsPerRecordMax)
     const intake = openIntake({ ...options, tasks: options.log.tasks })
-    this.#parts = { inbox: this.#inbox, caution: this.#caution, intake }
+    this.#parts = { inbox: this.#inbox, crashGuard: this.#crashGuard, intake }
     this.#timers = timers(options.clock, (due) => this.#fire(due))
     this.#deadlines = deadlines({
       clock: options.clock,
@@ -149,13 +149,13 @@ export class TaskEngine {
     this.#isLeaving = true
     if (this.phase === 'running') {
       if (this.#flushing) await Promise.race([this.#flushing, pause(clock, limits.lastFlushWaitMs)])
-      if (this.#caution.leave() || this.#hasWork()) this.#turn(() => this.#flush())
+      if (this.#crashGuard.leave() || this.#hasWork()) this.#turn(() => this.#flush())
       if (this.#flushing) await Promise.race([this.#flushing, pause(clock, limits.lastFlushWaitMs)])
     }
     await this.leave()?.close()
   }
 
-  /** Ends at once: its calls are nobody's until somebody asks for them, and only then may a successor ask. */
+  /** Ends at once: outcomes of its calls are held until somebody asks for them, and only then may a successor ask. */
   leave(): Writer | undefined {
     if (this.phase === 'lost') return undefined
     const writer = this.#writer
@@ -227,7 +227,7 @@ export class TaskEngine {
     this.state = back.state
     this.#flushSeq = back.flushSeq
     this.#inbox.reset(back.next)
-    this.#caution.begin(back.last, back.next, back.writer.id)
+    this.#crashGuard.begin(back.last, back.next, back.writer.id)
     this.phase = 'running'
     this.sinceMs = clock.nowMs()
     this.#batch.touched = back.letGo.length > 0
@@ -242,10 +242,10 @@ export class TaskEngine {
   #pump = (): void => this.#turn(() => this.#takeIn())
 
   #takeIn(): void {
-    const { breath, budget, log } = this.#options
+    const { yieldBudget, budget, log } = this.#options
     while (this.phase === 'running' && this.#hasRoom()) {
       const urgent = this.#urgent[0]
-      if (urgent && this.#caution.mayTurn()) {
+      if (urgent && this.#crashGuard.mayTurn()) {
         this.#urgent.shift()
         takeOrStop(urgent, (event) => this.#take(event))
         continue
@@ -255,7 +255,7 @@ export class TaskEngine {
         budget.waiting.add(this.#pump)
         break
       }
-      if (!breath.lasts(this.#pump)) break
+      if (!yieldBudget.spend(this.#pump)) break
       if (!takeNext(this.#parts, (event) => this.#take(event))) break
       this.#deadlines.reached(this.#inbox.next)
     }
@@ -319,7 +319,7 @@ export class TaskEngine {
   #scheduleFlush(): void {
     if (this.phase !== 'running' || this.#flushing) return
     const { outputs, afterCommit } = this.#batch
-    const isWaiting = this.#status.isDue() || this.#caution.isWaiting()
+    const isWaiting = this.#status.isDue() || this.#crashGuard.isWaiting()
     const isAwaited = outputs.length > 0 || afterCommit.length > 0 || isWaiting
     if (isAwaited || this.#hasWork()) this.#pacer.want(isAwaited || !this.#hasRoom())
   }
@@ -340,7 +340,7 @@ export class TaskEngine {
       next: { ...this.#inbox.next },
       writer: writer.id,
       withStateDigest: stateDigestEvery > 0 && flushSeq % stateDigestEvery === 0,
-      caution: this.#caution.said(this.#inbox.next),
+      crashGuard: this.#crashGuard.said(this.#inbox.next),
     }
     const records = flushRecords(batch, state, head)
     this.#status.changed(records)
@@ -350,7 +350,7 @@ export class TaskEngine {
       this.#flushing = undefined
       this.#flushSeq = head.flushSeq
       this.#stops.committed(state, head.next)
-      this.#caution.committed(head.caution)
+      this.#crashGuard.committed(head.crashGuard)
       for (const key of batch.outcomes) this.#options.caller.release(key)
       for (const call of batch.afterCommit) this.#calls.start(call)
       this.#pump()

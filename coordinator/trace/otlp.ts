@@ -41,11 +41,11 @@ export type ReceiverOptions = {
 
 /** Serves POST /v1/traces for protobuf bodies, plain, gzip or deflate. Rejects if it cannot listen. */
 export async function receiveSpans(options: ReceiverOptions): Promise<Listening> {
-  const desk = new Desk(options)
+  const intake = new SpanIntake(options)
   const { listen, hosts, onRefused } = options
   return listenHttp(
     (request, response) => {
-      desk.answer(request).then(
+      intake.answer(request).then(
         (body) => send(response, 200, body),
         (cause: unknown) => {
           const { status, message } = refusalOf(cause)
@@ -74,7 +74,7 @@ function refusalOf(cause: unknown): { status: number; message: string } {
   return { status: 503, message: `spans were not taken, try again: ${String(cause)}` }
 }
 
-class Desk {
+class SpanIntake {
   readonly #limits: ReceiverLimits
   readonly #onTraces: ReceiverOptions['onTraces']
   /** What is unpacked, one body at a time. */

@@ -140,7 +140,7 @@ export function openLarge(pipeline: Pipeline) {
       next: { 'images.v1': offset, 'commands.v1': offset },
       writer: { producerId: Number.MAX_SAFE_INTEGER, epoch: 32_767 },
       withStateDigest: false,
-      caution: { began: [], strikes: 0 },
+      crashGuard: { began: [], strikes: 0 },
     }
     const records = flushRecords(batch, task, head)
     board.changed(records)

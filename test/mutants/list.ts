@@ -166,12 +166,12 @@ const protocol: readonly Mutant[] = [
     name: 'forget outcomes of calls that ended while a flush was lost',
     edits: [
       {
-        file: 'coordinator/calls/desk.ts',
+        file: 'coordinator/calls/registry.ts',
         find: '    listener(outcome)\n',
         replace: '    this.#entries.delete(entry.idempotencyKey)\n    listener(outcome)\n',
       },
     ],
-    tests: [model, { file: 'test/calls/desk.test.ts' }],
+    tests: [model, { file: 'test/calls/registry.test.ts' }],
   },
   {
     name: 'keep state over a lost and regained assignment',
@@ -277,7 +277,7 @@ const protocol: readonly Mutant[] = [
     name: 'blame a record for what an outcome did',
     edits: [
       {
-        file: 'coordinator/task/caution.ts',
+        file: 'coordinator/task/crash-guard.ts',
         find: 'return !isBlaming',
         replace: 'return true',
       },

@@ -131,15 +131,15 @@ export const recordMutants: readonly Mutant[] = [
     name: 'open a batch before it is named',
     edits: [
       takingIn(
-        'if (!caution.mayTake(input)) return false',
-        "if (!('batch' in input) && !caution.mayTake(input)) return false",
+        'if (!crashGuard.mayTake(input)) return false',
+        "if (!('batch' in input) && !crashGuard.mayTake(input)) return false",
       ),
     ],
     tests: [failing('a batch that kills')],
   },
   {
     name: 'meet a record that throws again and again',
-    edits: [takingIn('    caution.blame(input, error)\n', '')],
+    edits: [takingIn('    crashGuard.blame(input, error)\n', '')],
     tests: [failing('a record that makes')],
   },
   {

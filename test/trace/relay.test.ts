@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { toBinary } from '@bufbuild/protobuf'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import { readConfig } from '../../coordinator/config.ts'
-import { openSpanDesk } from '../../coordinator/spans.ts'
+import { openSpanRelay } from '../../coordinator/spans.ts'
 import { exportRequest } from '../../coordinator/trace/build.ts'
 import { entitySpans, tracedOf } from '../../coordinator/trace/spans.ts'
 import { exampleTask, plateKey } from '../control/plate.ts'
@@ -43,7 +43,7 @@ test('junk, bombs and what has no value on spans.v1 hold nothing up', async (t) 
   })
   t.after(() => backend.close())
   const said: Readonly<Record<string, unknown>>[] = []
-  const desk = await openSpanDesk(
+  const relay = await openSpanRelay(
     {
       ...readConfig({ KAFKA_BROKERS: world.options.brokers.join(',') }),
       ...world.options,
@@ -52,7 +52,7 @@ test('junk, bombs and what has no value on spans.v1 hold nothing up', async (t) 
     world.client,
     (_, message, fields) => void said.push({ message, ...fields }),
   )
-  t.after(() => desk.close())
+  t.after(() => relay.close())
   const place = { topic: `${world.options.topicPrefix}spans.v1`, partition: 0 }
   for (const batch of [
     records(Buffer.from([0xff, 0xff]), null, whole),
@@ -80,7 +80,7 @@ test('who is killed holds up the spans of the others for no longer than its sess
   const environment = { KAFKA_BROKERS: brokers.join(','), WELLSPRING_SESSION_TIMEOUT_MS: '1000' }
   const config = { ...readConfig(environment), ...world.options, otlpBackend: backend.address }
   const place = { topic: `${topicPrefix}spans.v1`, partition: 0 }
-  const file = join(import.meta.dirname, 'desk-process.ts')
+  const file = join(import.meta.dirname, 'relay-process.ts')
   const killed = spawn(process.execPath, [
     file,
     JSON.stringify({ ...config, sessionTimeoutMs: 1_000 }),
@@ -93,8 +93,8 @@ test('who is killed holds up the spans of the others for no longer than its sess
   killed.kill('SIGKILL')
   await once(killed, 'close')
   const fromMs = performance.now()
-  const desk = await openSpanDesk({ ...config, sessionTimeoutMs: 1_000 }, world.client, () => {})
-  t.after(() => desk.close())
+  const relay = await openSpanRelay({ ...config, sessionTimeoutMs: 1_000 }, world.client, () => {})
+  t.after(() => relay.close())
   await produceBatch(brokers, place, records(whole))
   await got.promise
   const tookMs = performance.now() - fromMs

@@ -1,7 +1,7 @@
 // Many inputs are taken in by turns of the event loop, and tasks take turns too.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { openBreath } from '../../coordinator/task/breath.ts'
+import { createYieldBudget } from '../../coordinator/task/yield-budget.ts'
 import type { Clock } from '../../coordinator/clock.ts'
 
 test('each turn takes so many inputs, of one task after the other', () => {
@@ -14,13 +14,13 @@ test('each turn takes so many inputs, of one task after the other', () => {
       return () => {}
     },
   }
-  const breath = openBreath({ clock, limits: { inputsPerTurnMax: 16 } })
+  const yieldBudget = createYieldBudget({ clock, limits: { inputsPerTurnMax: 16 } })
   const seen: string[] = []
   const task = (name: string, inputs: number) => {
     let left = inputs
     const take = (): void => {
       let taken = 0
-      while (left > 0 && breath.lasts(take)) {
+      while (left > 0 && yieldBudget.spend(take)) {
         left -= 1
         taken += 1
       }

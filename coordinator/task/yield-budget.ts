@@ -3,14 +3,14 @@
 import type { Clock } from '../clock.ts'
 import type { Limits } from './limits.ts'
 
-export type Breath = {
+export type YieldBudget = {
   /** Whether one more input may be taken in in this turn. False: `goOn` is called in a later one. */
-  lasts(goOn: () => void): boolean
+  spend(goOn: () => void): boolean
 }
 
 type Options = { readonly clock: Clock; readonly limits: Pick<Limits, 'inputsPerTurnMax'> }
 
-export function openBreath({ clock, limits }: Options): Breath {
+export function createYieldBudget({ clock, limits }: Options): YieldBudget {
   const waiting = new Set<() => void>()
   let taken = 0
   let isDue = false
@@ -32,7 +32,7 @@ export function openBreath({ clock, limits }: Options): Breath {
   }
 
   return {
-    lasts(goOn) {
+    spend(goOn) {
       nextTurn()
       if (taken < limits.inputsPerTurnMax) {
         taken += 1

@@ -36,7 +36,7 @@ export type Said = Pick<Checkpoint, 'began' | 'strikes'> & {
   readonly suspect?: Checkpoint['suspect']
 }
 
-export type Caution = {
+export type CrashGuard = {
   /** A new owner goes on here, after this checkpoint, and writes as `writer`. */
   begin(last: (Said & WriterId) | undefined, next: Next, writer: WriterId): void
   /** Whether a record may be taken in now. False: a flush must be committed first. */
@@ -59,7 +59,7 @@ export type Caution = {
 }
 
 /** A record is set aside at the strikesMax-th. */
-export function caution(strikesMax: number): Caution {
+export function createCrashGuard(strikesMax: number): CrashGuard {
   let began: Next | undefined
   let strikes = 0
   let condemned: Place | undefined

@@ -2,7 +2,7 @@
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { CallRequest, Caller, Outcome } from './port.ts'
 
-export type Desk = Pick<Caller, 'knows' | 'release' | 'detach'> & {
+export type CallRegistry = Pick<Caller, 'knows' | 'release' | 'detach'> & {
   /** Registers a listener. True: nothing runs or is held for this attempt, the twin must start the call. */
   take(request: CallRequest, onOutcome: (outcome: Outcome) => void): boolean
   /** The outcome of a call: told at once if somebody listens, held until release. */
@@ -15,7 +15,7 @@ export type Desk = Pick<Caller, 'knows' | 'release' | 'detach'> & {
   close(): void
 }
 
-export type DeskOptions = {
+export type CallRegistryOptions = {
   /** Runs a function later, on the twin's own time. */
   readonly after: (delayMs: number, run: () => void) => void
   readonly heldOutcomeMs: number
@@ -40,15 +40,15 @@ type Entry = {
   outcome: Outcome | undefined
 }
 
-export function openDesk(options: DeskOptions): Desk {
+export function createCallRegistry(options: CallRegistryOptions): CallRegistry {
   return new Entries(options)
 }
 
-class Entries implements Desk {
-  readonly #options: DeskOptions
+class Entries implements CallRegistry {
+  readonly #options: CallRegistryOptions
   readonly #entries = new Map<string, Entry>()
 
-  constructor(options: DeskOptions) {
+  constructor(options: CallRegistryOptions) {
     this.#options = options
   }
 

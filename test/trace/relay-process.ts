@@ -2,9 +2,9 @@
 // JSON, with the address of a backend; prints a line when it has joined.
 import type { Config } from '../../coordinator/config.ts'
 import { openClient } from '@wellspring/kafka/client.ts'
-import { openSpanDesk } from '../../coordinator/spans.ts'
+import { openSpanRelay } from '../../coordinator/spans.ts'
 
 const config = JSON.parse(process.argv[2] ?? '{}') as Config
 const client = openClient({ ...config, clientId: 'killed' })
-await openSpanDesk(config, client, () => {})
+await openSpanRelay(config, client, () => {})
 process.stdout.write('joined\n')

@@ -1,10 +1,10 @@
 // Owners that die, one after another, over a log that remembers what they committed.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { caution } from '../../coordinator/task/caution.ts'
+import { createCrashGuard } from '../../coordinator/task/crash-guard.ts'
 import type { LogRecord } from '@wellspring/kafka/records.ts'
 
-type Said = ReturnType<ReturnType<typeof caution>['said']>
+type Said = ReturnType<ReturnType<typeof createCrashGuard>['said']>
 type Writer = { producerId: number; epoch: number }
 /** What is committed: the checkpoint's part, and how far the inputs were taken in. */
 type Committed = { said?: Said & Writer; next: number }
@@ -23,7 +23,7 @@ function recordAt(offset: number): LogRecord {
  * deadly one, unless that is set aside. Returns how it ended and how many flushes it took.
  */
 function live(committed: Committed, deadly: number, end = 20, perFlush = 8) {
-  const own = caution(3)
+  const own = createCrashGuard(3)
   const writer = nextWriter()
   own.begin(committed.said, { 'images.v1': committed.next, 'commands.v1': commands }, writer)
   let { next } = committed
@@ -92,7 +92,7 @@ test('records are taken one by one only while somebody may have died of one', ()
 })
 
 test('an owner that lost flush after flush, and lives, finds no record guilty', () => {
-  const own = caution(3)
+  const own = createCrashGuard(3)
   const next = { 'images.v1': 3, 'commands.v1': commands }
   let said: (Said & Writer) | undefined
   for (let lost = 0; lost < 5; lost += 1) {
@@ -110,10 +110,10 @@ test('an owner that lost flush after flush, and lives, finds no record guilty', 
 
 test('owners that fence each other, and live, find no record guilty', () => {
   const next = { 'images.v1': 3, 'commands.v1': commands }
-  const owners = [caution(3), caution(3)]
+  const owners = [createCrashGuard(3), createCrashGuard(3)]
   let said: (Said & Writer) | undefined
   for (let turn = 0; turn < 8; turn += 1) {
-    const own = owners[turn % 2] ?? caution(3)
+    const own = owners[turn % 2] ?? createCrashGuard(3)
     const writer = nextWriter()
     own.begin(said, next, writer)
     // The other one's claim aborts the flush that carries the record.
@@ -127,7 +127,7 @@ test('owners that fence each other, and live, find no record guilty', () => {
 })
 
 test('state of before this was known begins anew', () => {
-  const own = caution(3)
+  const own = createCrashGuard(3)
   const last = { began: [], strikes: 0, ...nextWriter() }
   own.begin(last, { 'images.v1': 7, 'commands.v1': commands }, nextWriter())
   assert.equal(own.said({ 'images.v1': 7, 'commands.v1': commands }).strikes, 0)
