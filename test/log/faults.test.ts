@@ -19,7 +19,7 @@ import { kafkaWorld } from './world.ts'
 test('kill -9 with a transaction open: its records vanish, what was committed stays', async () => {
   const world = await kafkaWorld(1)
   const { brokers, topicPrefix, application } = world.options
-  const script = join(import.meta.dirname, 'open-transaction.ts')
+  const script = join(import.meta.dirname, '../kafka/open-transaction.ts')
   const child = spawn(
     process.execPath,
     [script, brokers.join(','), topicPrefix, `${application}-plate-0`],
@@ -27,9 +27,13 @@ test('kill -9 with a transaction open: its records vanish, what was committed st
       stdio: ['ignore', 'pipe', 'inherit'],
     },
   )
-  await once(child.stdout, 'data')
+  const exited = once(child, 'exit')
+  await Promise.race([
+    once(child.stdout, 'data'),
+    exited.then(() => assert.fail('it ended before its transaction was open')),
+  ])
   child.kill('SIGKILL')
-  await once(child, 'exit')
+  await exited
 
   const log = await world.open('successor')
   const startMs = performance.now()
