@@ -3,6 +3,7 @@ import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { Context, Place } from './context.ts'
 import { groupOf, placeOf, plateStateOf } from './context.ts'
 import { parentOf, plateOf } from '@wellspring/lab/entity.ts'
+import { invariant } from './invariant.ts'
 import { arm, settle } from './levels.ts'
 import { standing } from './members.ts'
 import { advance } from './runs.ts'
@@ -42,6 +43,12 @@ export function countImage(cx: Context, key: string, stands: 'done' | 'failed', 
   const well = cx.task.wells.open(wellKey)
   plate[stands] += by
   well[stands] += by
+  invariant(
+    plate[stands] >= 0 && well[stands] >= 0,
+    'I1',
+    'no more images are taken up again than had ended',
+    key,
+  )
   cx.task.wells.touch(wellKey, well)
 }
 

@@ -18,6 +18,7 @@ import type { Context, Group, Place } from './context.ts'
 import { groupOf, imageName, placeOf, plateStateOf } from './context.ts'
 import { arrivals, deadlineOf } from './due.ts'
 import { levelOf, parentOf, plateOf, wellOf } from '@wellspring/lab/entity.ts'
+import { invariant } from './invariant.ts'
 import { membersOf } from './life.ts'
 import { INPUT_MISSING, closeCount, count, holesOf, standing, standings } from './members.ts'
 import { closedRecord, plateEventRecord } from './records.ts'
@@ -63,6 +64,13 @@ function isWaiting(cx: Context, shape: Shape, key: string, group: Group): boolea
 function close(cx: Context, key: string, group: Group): void {
   const { task } = cx
   const { expected, done } = closeCount(task, key)
+  invariant(done <= expected, 'I4', 'a level has no more members done than its plan names', key)
+  invariant(
+    'images' in group || !group.members.includes(Member.OPEN),
+    'I10',
+    'no member is in work when its level closes',
+    key,
+  )
   const holes = holesOf(task, key)
   group.changed = false
   group.close = create(CloseSchema, {
@@ -231,7 +239,9 @@ function giveUpMembers(
 
 /** Adds to the images given up, on the plate and, below it, on the well. */
 export function countMissing(cx: Context, key: string, images: number): void {
-  plateStateOf(cx, key).missing += images
+  const plate = plateStateOf(cx, key)
+  plate.missing += images
+  invariant(plate.missing >= 0, 'I1', 'no more images arrive late than were given up', key)
   const wellKey =
     levelOf(key) === Level.SITE ? parentOf(key) : levelOf(key) === Level.WELL ? key : undefined
   const well = wellKey === undefined ? undefined : cx.task.wells.get(wellKey)

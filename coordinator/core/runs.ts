@@ -17,7 +17,8 @@ import type { Context, Place } from './context.ts'
 import { plateStateOf } from './context.ts'
 import type { Outcome } from './event.ts'
 import { blame, isSuspect } from './culprit.ts'
-import { idempotencyKey, hex } from './keys.ts'
+import { invariant } from './invariant.ts'
+import { hex, idempotencyKey } from './keys.ts'
 import { forgetInputs, keepInputs, keepOutput } from './payload.ts'
 import type { Step } from './pipeline/pipeline.ts'
 import { deadLetterRecord, qualityRecord, resultRecord } from './records.ts'
@@ -166,6 +167,12 @@ export function goOn(cx: Context, place: Place, step: Step): boolean {
 /** Takes the outcome of the attempt under way in: done, tried again later, or parked. */
 export function settleRun(cx: Context, place: Place, step: Step, outcome: Outcome): void {
   const run = runOf(place, step)
+  invariant(
+    run.state === RunState.RUNNING,
+    'I1',
+    'an outcome ends a run that is under way, and no other',
+    place.key,
+  )
   endAttempt(run, outcome.timing)
   place.touch()
   if (outcome.kind === 'done') {
@@ -228,6 +235,7 @@ function dueAfter(
 function done(cx: Context, place: Place, step: Step, output: Uint8Array): void {
   const run = runOf(place, step)
   const before = run.revision
+  invariant(run.attempts.length > 0, 'I2', 'a result is of an attempt that was made', place.key)
   run.state = RunState.DONE
   run.revision += 1
   keepOutput(cx.task, { key: place.key, run }, output)
@@ -275,7 +283,9 @@ export function reset(cx: Context, place: Place, run: StepRun): void {
   if (run.state === RunState.PARKED) {
     // Its dead letter belongs to the old generation.
     run.generation += 1
-    plateStateOf(cx, place.key).parked -= 1
+    const plate = plateStateOf(cx, place.key)
+    plate.parked -= 1
+    invariant(plate.parked >= 0, 'I1', 'no more runs go on than were set aside', place.key)
   }
   run.state = RunState.UNSPECIFIED
   place.touch()

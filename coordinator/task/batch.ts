@@ -5,6 +5,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Call, Effect } from '../core/event.ts'
+import { invariant } from '../core/invariant.ts'
 import { sha256 } from '../core/keys.ts'
 import { taskOf } from '@wellspring/kafka/partition.ts'
 import type { Task } from '../core/state.ts'
@@ -40,7 +41,7 @@ export function emptyBatch(): Batch {
   return { outputs: [], bytes: 0, outcomes: [], afterCommit: [], touched: false }
 }
 
-/** Adds a record the core asked for. */
+/** Adds a record the core asked for; of one partition all are written by the task's one owner (T2). */
 export function addOutput(batch: Batch, task: number, output: Output, traceparent: string): void {
   const isEvent = output.topic === 'plate-events.v1'
   addRecord(batch, {
@@ -79,6 +80,14 @@ export type FlushHead = {
 
 /** The records of one flush: changed entities, checkpoint, outputs, all in one transaction. */
 export function flushRecords(batch: Batch, state: Task, head: FlushHead): NewRecord[] {
+  invariant(
+    batch.outputs.every(
+      ({ topic, partition }) => topic === 'plate-events.v1' || partition === head.task,
+    ),
+    'T2',
+    'a flush writes to the partitions of its task alone',
+    `task ${head.task}`,
+  )
   const changes = takeChanges(state).map(([key, value]) => stateRecord(head.task, key, value))
   const checkpoint: Checkpoint = create(CheckpointSchema, {
     flushSeq: head.flushSeq,

@@ -1,5 +1,6 @@
 // What was fetched of the inputs and not taken in yet, and how far they were taken in. Batches wait as they came: memory
 // follows what is fetched, not what it says it holds; one is open at a time, and its records are read one by one.
+import { invariant } from '../core/invariant.ts'
 import { openBatch } from '@wellspring/kafka/codecs.ts'
 import type { Limits } from './limits.ts'
 import type { Input, LogRecord, RecordBatch, Unreadable } from '@wellspring/kafka/records.ts'
@@ -133,7 +134,14 @@ export function inbox(limits: Limits): Inbox {
     take() {
       const found = peek()
       if (!found) return undefined
-      pass(found.topic as InputTopic, lastOf(found) + 1)
+      const [topic, last] = [found.topic as InputTopic, lastOf(found)]
+      invariant(
+        last >= next[topic],
+        'T1',
+        'inputs are taken in in the order of their offsets, each once',
+        `${topic} ${found.partition} ${last}`,
+      )
+      pass(topic, last + 1)
       if (open) read = undefined
       else drop()
       // A batch without more records is not there any more.

@@ -15,7 +15,62 @@ const slices = (only: string): Catcher => ({ file: 'test/core/slices.test.ts', o
 const stops = (only: string): Catcher => ({ file: 'test/sim/stop.test.ts', only })
 const kafka = (only: string): Catcher => ({ file: 'test/log/kafka.test.ts', only })
 
+const asserted = (only: string): Catcher => ({ file: 'test/core/invariant.test.ts', only })
+const decided = (only?: string): Catcher => ({
+  file: 'test/core/decide.test.ts',
+  ...(only === undefined ? {} : { only }),
+})
+
 export const stateMutants: readonly Mutant[] = [
+  {
+    name: 'assert nothing',
+    edits: [core('invariant')('  if (!condition) throw', '  if (condition === undefined) throw')],
+    tests: [asserted('I1: no more runs'), asserted('I2'), asserted('T2')],
+  },
+  {
+    name: 'close a level while a member is in work',
+    edits: [
+      core('levels')('member === Member.NONE || member === Member.OPEN', 'member === Member.NONE'),
+    ],
+    tests: [decided()],
+  },
+  {
+    name: 'count every member of a site twice as done',
+    edits: [
+      core('members')(
+        'group.images.filter((one) => isImageDone(task, one)).length',
+        '2 * group.images.filter((one) => isImageDone(task, one)).length',
+      ),
+    ],
+    tests: [decided()],
+  },
+  {
+    name: 'take an outcome of a run that is not under way',
+    edits: [core('decide')('if (run.state !== RunState.RUNNING || hex', 'if (hex')],
+    tests: [asserted('told twice')],
+  },
+  {
+    name: 'a result goes to the next partition',
+    edits: [
+      {
+        file: 'coordinator/task/batch.ts',
+        find: 'taskOf(output.key, PLATE_EVENT_PARTITIONS) : task,',
+        replace: 'taskOf(output.key, PLATE_EVENT_PARTITIONS) : task + 1,',
+      },
+    ],
+    tests: [{ file: 'test/task/journal.test.ts' }],
+  },
+  {
+    name: 'take an input in again',
+    edits: [
+      {
+        file: 'coordinator/task/inbox.ts',
+        find: 'else if (lastOf(item) >= next[topic]) {',
+        replace: 'else if (lastOf(item) >= 0) {',
+      },
+    ],
+    tests: [{ file: 'test/task/inbox.test.ts' }],
+  },
   {
     name: 'keep the words of every attempt',
     edits: [attempts('a.class === b.class && a.reason === b.reason', 'a.message === b.message')],
