@@ -20,6 +20,7 @@ const files = execFileSync(
   .split('\0')
   .filter((file) => file !== '' && statSync(join(root, file), { throwIfNoEntry: false })?.isFile())
 
+const SELF = 'test/tidy.test.ts'
 const text = (file: string): string => readFileSync(join(root, file), 'utf8')
 const isOurs = (file: string): boolean =>
   !file.includes('/gen/') && !file.startsWith('node_modules/')
@@ -256,6 +257,33 @@ test('no path of a machine in any tracked file', () => {
       /\.(ts|mjs|md|json|yaml|xml|proto|properties|txt)$|^\.ci\//.test(file),
   )
   none(linesWith(pattern, plain, true), 'use a path relative to the repository')
+})
+
+test('what a comment cites is in the repository', () => {
+  const cited = code.flatMap((file) =>
+    [...text(file).matchAll(/(?<![\w/.-])((?:[\w-]+\/)*[\w-]+\.md)\b/g)]
+      .map(([, name = '']) => ({ file, name }))
+      .filter(({ name }) => name !== ''),
+  )
+  const exists = ({ file, name }: { file: string; name: string }): boolean =>
+    files.includes(name) || files.some((one) => one.endsWith(`/${name}`)) || file === SELF
+  none(
+    cited.filter((one) => !exists(one)).map(({ file, name }) => `${file} cites ${name}`),
+    'say it in docs/, or leave the citation out',
+  )
+  const known = text('docs/decisions/kafkajs.md')
+  const numbers = code
+    .filter((file) => /^(coordinator|packages|test\/(kafka|log|mutants))\//.test(file))
+    .flatMap((file) =>
+      [...text(file).matchAll(/\bK(\d{1,2})\b/g)].map(([number]) => ({ file, number })),
+    )
+  assert.ok(numbers.length > 10)
+  none(
+    numbers
+      .filter(({ number }) => !known.includes(`| ${number} |`))
+      .map(({ file, number }) => `${file} cites ${number}`),
+    'define it in docs/decisions/kafkajs.md',
+  )
 })
 
 test('no tracked file is larger than 1 MB', () => {

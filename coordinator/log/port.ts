@@ -1,4 +1,4 @@
-// The port to Kafka, as little as takeover.md needs of it. Twins: kafka.ts (kafkajs) and memory.ts.
+// The port to Kafka, as little of it as a take-over needs (docs/decisions/log.md). Twins: kafka.ts (kafkajs) and memory.ts.
 // Topic names in this port carry no prefix ("images.v1"); the twin adds it.
 import type {
   Input,

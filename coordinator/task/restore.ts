@@ -1,4 +1,4 @@
-// Taking a task over: fence, barrier, read back. The order is the proof (takeover.md): the fence ends the older
+// Taking a task over: fence, barrier, read back. The order is the proof (docs/decisions/log.md): the fence ends the older
 // writer's transaction before the barrier, so everything in front of the barrier is decided, and reading up to it
 // also answers whether the last flush of the older owner, or our own lost one, was committed.
 import { randomBytes } from 'node:crypto'

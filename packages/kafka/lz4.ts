@@ -1,5 +1,5 @@
 // LZ4 frames as record batches hold them, one or several after another. Written from the format's description
-// (lz4/lz4, lz4_Frame_format.md and lz4_Block_format.md). Checksums are left to the batch, which has its own; what a
+// (lz4/lz4 on GitHub, doc/: frame and block format). Checksums are left to the batch, which has its own; what a
 // frame claims to hold is not believed, and nothing is written or read beyond a buffer.
 import { repeat } from './snappy.ts'
 

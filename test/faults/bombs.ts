@@ -52,7 +52,7 @@ function* pieces({ before, zeros, after }: Plain): Generator<Buffer> {
   yield after
 }
 
-/** Blocks of at most 4 MB, each on its own; what is no zero is stored as it is (lz4_Frame_format.md). */
+/** Blocks of at most 4 MB, each on its own; what is no zero is stored as it is (the frame format of lz4/lz4). */
 function lz4Frame({ before, zeros, after }: Plain): Buffer {
   const blocks: Buffer[] = []
   for (let left = zeros; left > 0; left -= 4 * MEGA)

@@ -1,4 +1,4 @@
-// What every twin of the log must do, as takeover.md relies on it. Run on Kafka and on the memory twin.
+// What every twin of the log must do, as a take-over relies on it (docs/decisions/log.md). Run on Kafka and on the memory twin.
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { openBatch } from '@wellspring/kafka/codecs.ts'

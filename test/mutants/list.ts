@@ -1,4 +1,4 @@
-// Ways to break the protocol of takeover.md, each with the tests that must then fail. `find` stands exactly once in
+// Ways to break the protocol of docs/decisions/log.md, each with the tests that must then fail. `find` stands exactly once in
 // its file. What a judge sees first is not always the worst that follows.
 import type { patches } from '@wellspring/kafka/patches.ts'
 import { downMutants } from './down.ts'

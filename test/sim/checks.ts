@@ -1,4 +1,4 @@
-// What must hold of a world's committed log, by the numbers of takeover.md and kafka.md.
+// What must hold of a world's committed log, by the numbers of coordinator/INVARIANTS.md.
 import { fromBinary } from '@bufbuild/protobuf'
 import { timestampMs } from '@bufbuild/protobuf/wkt'
 import { createHash } from 'node:crypto'

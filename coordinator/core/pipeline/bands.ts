@@ -1,4 +1,4 @@
-// Band policies: versioned data that judges measurements. Services measure, bands judge (architecture.md, rule 10).
+// Band policies: versioned data that judges measurements. Services measure, bands judge.
 import type { Message, MessageInitShape } from '@bufbuild/protobuf'
 import type { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import type { FindingSchema } from '#proto/wellspring/record/v1/output_pb.ts'

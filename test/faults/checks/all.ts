@@ -1,4 +1,4 @@
-// The invariants of takeover.md (T) and kafka.md §4.12 (I), and what becomes of trouble that comes in (H), each with its
+// The invariants of coordinator/INVARIANTS.md (T, I), and what becomes of trouble that comes in (H), each with its
 // judge. W: the evidence can be judged at all.
 import type { Evidence } from '../evidence.ts'
 import { setAside } from './aside.ts'
