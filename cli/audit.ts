@@ -3,8 +3,7 @@
 import type { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { levelOf, parentOf, plateOf } from '@wellspring/lab/entity.ts'
-import type { Ledger, TopicRecord } from './ledger.ts'
-import { openLedger, runKey } from './ledger.ts'
+import { openLedger, runKey, type Ledger, type TopicRecord } from './ledger.ts'
 
 /** What the audit needs to know of a pipeline. */
 export type AuditPipeline = {

@@ -8,8 +8,7 @@ import { canonicalContract } from '../proto/canonical.ts'
 import { serviceIn } from '../proto/descriptor-set.ts'
 import { contractDigest } from '../proto/digest.ts'
 import { CliError, EXIT } from './exit.ts'
-import type { Format } from './output.ts'
-import { showOne } from './output.ts'
+import { showOne, type Format } from './output.ts'
 
 export type ContractFlags = {
   readonly output: Format

@@ -1,12 +1,9 @@
 // The coordinator's control API.
-import type { Client } from '@connectrpc/connect'
-import { Code, ConnectError, createClient } from '@connectrpc/connect'
+import { Code, ConnectError, createClient, type Client } from '@connectrpc/connect'
 import { createConnectTransport } from '@connectrpc/connect-node'
 import { ControlService } from '#proto/wellspring/control/v1/control_pb.ts'
-import type { WhereFlags } from './environment.ts'
-import { controlAddress } from './environment.ts'
-import { CliError, EXIT } from './exit.ts'
-import type { ExitCode } from './exit.ts'
+import { controlAddress, type WhereFlags } from './environment.ts'
+import { CliError, EXIT, type ExitCode } from './exit.ts'
 
 const callTimeoutMs = 10_000
 

@@ -1,11 +1,9 @@
 // dead-letters: what was set aside, grouped by cause, with what a person can do about it.
 import { timestampDate } from '@bufbuild/protobuf/wkt'
-import type { DeadLetter } from '#proto/wellspring/record/v1/output_pb.ts'
-import { DeadLetterSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import { DeadLetterSchema, type DeadLetter } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { WhereFlags } from './environment.ts'
 import { jsonOf } from './json.ts'
-import type { Format } from './output.ts'
-import { showList, table } from './output.ts'
+import { showList, table, type Format } from './output.ts'
 import { readLedger } from './read.ts'
 import type { Where } from './where.ts'
 import { isWithin, parkedRuns } from './selection.ts'

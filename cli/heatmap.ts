@@ -1,6 +1,5 @@
 // A plate as a terminal heat map: rows and columns of its format, a tenth of the largest value and a sign a well.
-import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
-import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
+import { Verdict, type EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { WellView } from '#proto/wellspring/control/v1/control_pb.ts'
 import { parseEntity } from '@wellspring/lab/entity.ts'
 import { wellAt, wellPosition } from '@wellspring/lab/wells.ts'

@@ -1,8 +1,12 @@
 // Proto3 JSON, the same as the API's.
-import type { DescMessage, JsonValue, MessageShape } from '@bufbuild/protobuf'
-import { createRegistry, toJson } from '@bufbuild/protobuf'
-import type { Any } from '@bufbuild/protobuf/wkt'
-import { AnySchema } from '@bufbuild/protobuf/wkt'
+import {
+  createRegistry,
+  toJson,
+  type DescMessage,
+  type JsonValue,
+  type MessageShape,
+} from '@bufbuild/protobuf'
+import { AnySchema, type Any } from '@bufbuild/protobuf/wkt'
 import { file_wellspring_steps_echo_v1_echo } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { file_wellspring_steps_echo_v1_echo_file } from '#proto/wellspring/steps/echo/v1/echo_file_pb.ts'
 import { file_wellspring_steps_features_v1_extract_features } from '#proto/wellspring/steps/features/v1/extract_features_pb.ts'

@@ -2,19 +2,17 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type {
-  DeadLetter,
-  InputLoss,
-  InputPosition,
-  LevelClosed,
-  StepResult,
-} from '#proto/wellspring/record/v1/output_pb.ts'
-import { isCloseKey } from '../coordinator/core/keys.ts'
 import {
   DeadLetterSchema,
   LevelClosedSchema,
   StepResultSchema,
+  type DeadLetter,
+  type InputLoss,
+  type InputPosition,
+  type LevelClosed,
+  type StepResult,
 } from '#proto/wellspring/record/v1/output_pb.ts'
+import { isCloseKey } from '../coordinator/core/keys.ts'
 
 /**
  * A committed record; the topic carries no prefix, the type is the header wellspring-type, empty where there is none:

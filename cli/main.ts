@@ -6,13 +6,11 @@ import { CliError, EXIT, EXIT_HELP } from './exit.ts'
 import type { ContractFlags } from './contract.ts'
 import { channels, duration, pixelOffsets, share, whole } from './flags.ts'
 import type { IngestFlags } from './ingest.ts'
-import type { Format } from './output.ts'
-import { FORMATS, data, say, sayLines } from './output.ts'
+import { FORMATS, data, say, sayLines, type Format } from './output.ts'
 import type { RedriveFlags } from './redrive.ts'
 import type { ResultFlags } from './results.ts'
 import type { TasksFlags } from './tasks.ts'
-import type { Where } from './where.ts'
-import { parseWhere } from './where.ts'
+import { parseWhere, type Where } from './where.ts'
 
 async function run(argv: readonly string[]): Promise<number> {
   // A reader that has seen enough ("| head") ends the command quietly.

@@ -1,15 +1,18 @@
 // plates, plate, well: what the coordinator knows of plates, as tables and as a heat map.
-import type {
-  ExplainResponse,
-  GetPlateResponse,
-  TaskStatus,
-} from '#proto/wellspring/control/v1/control_pb.ts'
 import {
   ExplainResponseSchema,
   GetPlateResponseSchema,
+  type ExplainResponse,
+  type GetPlateResponse,
+  type TaskStatus,
 } from '#proto/wellspring/control/v1/control_pb.ts'
-import type { EntityStatus, Hole, PlateInputLoss } from '#proto/wellspring/record/v1/output_pb.ts'
-import { ClosedBy, EntityStatusSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import {
+  ClosedBy,
+  EntityStatusSchema,
+  type EntityStatus,
+  type Hole,
+  type PlateInputLoss,
+} from '#proto/wellspring/record/v1/output_pb.ts'
 import { timestampDate } from '@bufbuild/protobuf/wkt'
 import { parentOf, parseEntity, plateOf } from '@wellspring/lab/entity.ts'
 import { wellName } from '@wellspring/lab/wells.ts'
@@ -18,8 +21,7 @@ import type { WhereFlags } from './environment.ts'
 import { CliError, EXIT } from './exit.ts'
 import { heatMap, timePointOf } from './heatmap.ts'
 import { jsonOf } from './json.ts'
-import type { Format, Look } from './output.ts'
-import { lookOf, say, showList, showOne, table } from './output.ts'
+import { lookOf, say, showList, showOne, table, type Format, type Look } from './output.ts'
 import { serviceLines } from './services.ts'
 import { plateWord, verdictWord } from './states.ts'
 import { manyLost, troubleLines } from './tasks.ts'

@@ -1,11 +1,8 @@
 // Reads topics into a ledger.
-import type { WhereFlags } from './environment.ts'
-import { kafkaPlace } from './environment.ts'
-import type { Ledger, Passed } from './ledger.ts'
-import { openLedger } from './ledger.ts'
+import { kafkaPlace, type WhereFlags } from './environment.ts'
+import { openLedger, type Ledger, type Passed } from './ledger.ts'
 import { say } from './output.ts'
-import type { ReadTopic } from './topics.ts'
-import { openTopics } from './topics.ts'
+import { openTopics, type ReadTopic } from './topics.ts'
 
 /** A ledger of all pipelines over these topics, as of now. */
 export async function readLedger(flags: WhereFlags, names: readonly ReadTopic[]): Promise<Ledger> {

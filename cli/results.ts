@@ -1,15 +1,15 @@
 // results: what steps measured, and what closes said, from the topics.
-import type { JsonValue } from '@bufbuild/protobuf'
-import { fromBinary } from '@bufbuild/protobuf'
-import type { LevelClosed, StepResult } from '#proto/wellspring/record/v1/output_pb.ts'
-import { LevelClosedSchema, StepResultSchema } from '#proto/wellspring/record/v1/output_pb.ts'
-import type { WhereFlags } from './environment.ts'
-import { kafkaPlace } from './environment.ts'
+import { fromBinary, type JsonValue } from '@bufbuild/protobuf'
+import {
+  LevelClosedSchema,
+  StepResultSchema,
+  type LevelClosed,
+  type StepResult,
+} from '#proto/wellspring/record/v1/output_pb.ts'
+import { kafkaPlace, type WhereFlags } from './environment.ts'
 import { jsonOf } from './json.ts'
-import type { Passed, TopicRecord } from './ledger.ts'
-import { passedOf, typeOf } from './ledger.ts'
-import type { Format } from './output.ts'
-import { data, dataJson, say, shown, table } from './output.ts'
+import { passedOf, typeOf, type Passed, type TopicRecord } from './ledger.ts'
+import { data, dataJson, say, shown, table, type Format } from './output.ts'
 import { sayPassed } from './read.ts'
 import { isWithin } from './selection.ts'
 import { closedWord } from './states.ts'

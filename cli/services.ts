@@ -1,11 +1,9 @@
 // services: the step services as a coordinator sees them, replica by replica, and why one is not called.
-import type { ServiceStatus } from '#proto/wellspring/control/v1/control_pb.ts'
-import { ServiceStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
+import { ServiceStatusSchema, type ServiceStatus } from '#proto/wellspring/control/v1/control_pb.ts'
 import { ask } from './control.ts'
 import type { WhereFlags } from './environment.ts'
 import { jsonOf } from './json.ts'
-import type { Format } from './output.ts'
-import { showList, table } from './output.ts'
+import { showList, table, type Format } from './output.ts'
 
 /** All replicas, one a line, and what is wrong with one under it. */
 export async function services(flags: WhereFlags & { readonly output: Format }): Promise<void> {

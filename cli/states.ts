@@ -1,15 +1,14 @@
 // A word, a glyph and a colour for every state and verdict; the word and the glyph are enough without the colour.
 import { ErrorClass, ErrorClassSchema } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
 import {
   ClosedBy,
   ClosedBySchema,
   Verdict,
   VerdictSchema,
+  type EntityStatus,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { DescEnum } from '@bufbuild/protobuf'
-import type { Colour, Look } from './output.ts'
-import { paint } from './output.ts'
+import { paint, type Colour, type Look } from './output.ts'
 
 type Sign = { readonly glyph: string; readonly ascii: string; readonly colour: Colour }
 

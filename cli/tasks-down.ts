@@ -1,8 +1,7 @@
 // Whether a task is down, for the audit, which is read from topics: asked of a coordinator if one is known of these topics.
 import type { TaskStatus } from '#proto/wellspring/control/v1/control_pb.ts'
 import { ask } from './control.ts'
-import type { KafkaPlace, WhereFlags } from './environment.ts'
-import { readLocal } from './environment.ts'
+import { readLocal, type KafkaPlace, type WhereFlags } from './environment.ts'
 import { CliError } from './exit.ts'
 import { say } from './output.ts'
 

@@ -3,25 +3,21 @@
 import { randomUUID } from 'node:crypto'
 import { userInfo } from 'node:os'
 import { create, toBinary } from '@bufbuild/protobuf'
-import type { Timestamp } from '@bufbuild/protobuf/wkt'
-import { timestampDate } from '@bufbuild/protobuf/wkt'
-import type {
-  InputStatus,
-  ListTasksResponse,
-  TaskStatus,
+import { timestampDate, type Timestamp } from '@bufbuild/protobuf/wkt'
+import {
+  TaskStatusSchema,
+  type InputStatus,
+  type ListTasksResponse,
+  type TaskStatus,
 } from '#proto/wellspring/control/v1/control_pb.ts'
-import { TaskStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
-import type { Command } from '#proto/wellspring/record/v1/input_pb.ts'
-import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
+import { CommandSchema, type Command } from '#proto/wellspring/record/v1/input_pb.ts'
 import type { InputLoss } from '#proto/wellspring/record/v1/output_pb.ts'
 import { check } from '../ingest/announce.ts'
 import { ask } from './control.ts'
-import type { WhereFlags } from './environment.ts'
-import { kafkaPlace } from './environment.ts'
+import { kafkaPlace, type WhereFlags } from './environment.ts'
 import { CliError, EXIT } from './exit.ts'
 import { jsonOf } from './json.ts'
-import type { Format } from './output.ts'
-import { say, seconds, showList, table } from './output.ts'
+import { say, seconds, showList, table, type Format } from './output.ts'
 import { openTopics } from './topics.ts'
 
 export type TasksFlags = WhereFlags & {

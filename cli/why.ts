@@ -2,21 +2,20 @@
 import { existsSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import { Level, LevelSchema } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type {
-  AttemptView,
-  ExplainResponse,
-  RunView,
-  TimeSpent,
+import {
+  ExplainResponseSchema,
+  type AttemptView,
+  type ExplainResponse,
+  type RunView,
+  type TimeSpent,
 } from '#proto/wellspring/control/v1/control_pb.ts'
-import { ExplainResponseSchema } from '#proto/wellspring/control/v1/control_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { timestampDate } from '@bufbuild/protobuf/wkt'
 import { ask } from './control.ts'
 import type { WhereFlags } from './environment.ts'
 import { CliError, EXIT } from './exit.ts'
 import { jsonOf } from './json.ts'
-import type { Format, Look } from './output.ts'
-import { lookOf, seconds, showOne } from './output.ts'
+import { lookOf, seconds, showOne, type Format, type Look } from './output.ts'
 import { classWord, stateGlyph, verdictWord } from './states.ts'
 
 /** Prints what is known about the one entity that `about` names. */

@@ -1,7 +1,11 @@
 // HTTP servers of the coordinator: whom they answer, how much of a machine a stranger can hold, how they end.
 import { once } from 'node:events'
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
-import { createServer } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse,
+} from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
 import { jsonText } from '../proto/plain-text.ts'

@@ -1,8 +1,10 @@
 // Spans in and out: wrappers' spans go to spans.v1 outside transactions; what is committed there goes to the backend.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fromBinary } from '@bufbuild/protobuf'
-import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
-import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
+import {
+  ExportTraceServiceRequestSchema,
+  type ExportTraceServiceRequest,
+} from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { Config } from './config.ts'
 import { taskOf } from '@wellspring/kafka/partition.ts'
 import type { Client } from '@wellspring/kafka/client.ts'

@@ -1,8 +1,7 @@
 // `npm run check`: the single gate. `--fast` leaves the tests out.
 import { parseArgs } from 'node:util'
 import { checkGenerated } from './generate.ts'
-import type { ToolResult } from './tools.ts'
-import { inSeconds, root, runTool } from './tools.ts'
+import { inSeconds, root, runTool, type ToolResult } from './tools.ts'
 import { spawnSync } from 'node:child_process'
 
 type Check = { readonly name: string; readonly run: () => Promise<ToolResult> }

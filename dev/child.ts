@@ -1,6 +1,5 @@
 // One child process of npm start: started, awaited until it says that it is ready, stopped within a bound.
-import type { ChildProcess } from 'node:child_process'
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
 import { createInterface } from 'node:readline'

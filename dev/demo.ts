@@ -1,15 +1,17 @@
 // What the virtual microscope will do, decided from a seed before it begins: plates, their nuclei, their faults.
 import { create } from '@bufbuild/protobuf'
-import type { Channel, Identity } from '#proto/wellspring/lab/v1/identity_pb.ts'
-import { ChannelKind, ChannelSchema, IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
-import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import { PlatePlanSchema, WellRole } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import {
+  ChannelKind,
+  ChannelSchema,
+  IdentitySchema,
+  type Channel,
+  type Identity,
+} from '#proto/wellspring/lab/v1/identity_pb.ts'
+import { PlatePlanSchema, WellRole, type PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { entityKey, parentOf } from '@wellspring/lab/entity.ts'
 import { wellAt } from '@wellspring/lab/wells.ts'
-import type { Dice } from './dice.ts'
-import { diceOf } from './dice.ts'
-import type { Nucleus, Stain } from './field.ts'
-import { placeNuclei } from './field.ts'
+import { diceOf, type Dice } from './dice.ts'
+import { placeNuclei, type Nucleus, type Stain } from './field.ts'
 
 const PLATES = ['P1', 'P2'] as const
 const ACQUISITION = 'a1'

@@ -2,16 +2,15 @@
 import { anyUnpack } from '@bufbuild/protobuf/wkt'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
-import type { StepResult } from '#proto/wellspring/record/v1/output_pb.ts'
-import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
-import type { SegmentNucleiResponse } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
-import { SegmentNucleiResponseSchema } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
+import { Verdict, type StepResult } from '#proto/wellspring/record/v1/output_pb.ts'
+import {
+  SegmentNucleiResponseSchema,
+  type SegmentNucleiResponse,
+} from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { classWord, verdictWord } from '../cli/states.ts'
 import { plateOf } from '@wellspring/lab/entity.ts'
-import type { Demo, Fault, FaultKind } from './demo.ts'
-import { isHit } from './demo.ts'
-import type { Observed } from './observe.ts'
-import { latestOf } from './observe.ts'
+import { isHit, type Demo, type Fault, type FaultKind } from './demo.ts'
+import { latestOf, type Observed } from './observe.ts'
 import type { Restart } from './supervisor.ts'
 
 export type Handled = {

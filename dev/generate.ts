@@ -2,8 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { ToolResult } from './tools.ts'
-import { root, runTool } from './tools.ts'
+import { root, runTool, type ToolResult } from './tools.ts'
 
 /** Writes <base>/proto/gen anew. */
 export function generate(base: string): Promise<ToolResult> {

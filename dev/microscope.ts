@@ -7,10 +7,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { create } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
-import type { ImageAcquired } from '#proto/wellspring/record/v1/input_pb.ts'
-import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { Announcer } from '../ingest/announce.ts'
-import { commandRecord, imageRecord, planEntity } from '../ingest/announce.ts'
+import {
+  CommandSchema,
+  ImageAcquiredSchema,
+  type ImageAcquired,
+} from '#proto/wellspring/record/v1/input_pb.ts'
+import { commandRecord, imageRecord, planEntity, type Announcer } from '../ingest/announce.ts'
 import type { Demo, Shot } from './demo.ts'
 import { diceOf } from './dice.ts'
 import { drawField, SIZE_PX } from './field.ts'

@@ -1,19 +1,17 @@
 // What really is on the topics about one experiment. The screen and the summary know nothing else.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
-import { fromBinary } from '@bufbuild/protobuf'
-import type { EntityStatus, LevelClosed } from '#proto/wellspring/record/v1/output_pb.ts'
-import type {
-  DeadLetter,
-  QualityVerdict,
-  StepResult,
-} from '#proto/wellspring/record/v1/output_pb.ts'
+import { fromBinary, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
 import {
   DeadLetterSchema,
   EntityStatusSchema,
   LevelClosedSchema,
   QualityVerdictSchema,
   StepResultSchema,
+  type EntityStatus,
+  type LevelClosed,
+  type DeadLetter,
+  type QualityVerdict,
+  type StepResult,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { Client } from '@wellspring/kafka/client.ts'
 import type { LogRecord } from '@wellspring/kafka/records.ts'

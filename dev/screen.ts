@@ -1,10 +1,8 @@
 // What a person sees while npm start runs: a bar per plate, the services, the first verdict. On a terminal it is
 // drawn over itself; elsewhere it is plain lines.
 import { stripVTControlCharacters } from 'node:util'
-import type { EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
-import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
-import type { Look } from '../cli/output.ts'
-import { lookOf, paint, visible } from '../cli/output.ts'
+import { ClosedBy, type EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
+import { lookOf, paint, visible, type Look } from '../cli/output.ts'
 import { oneLine } from '../proto/plain-text.ts'
 import { closedWord, stateGlyph, verdictWord } from '../cli/states.ts'
 import { inSeconds } from './tools.ts'

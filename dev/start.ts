@@ -5,7 +5,6 @@ import { parseArgs } from 'node:util'
 import { createTopics } from '@wellspring/kafka/topics.ts'
 import { runDemo } from './demo-run.ts'
 import { isRunning, readLocal, removeLocal, writeLocal } from './local.ts'
-import type { Layout } from './parts.ts'
 import {
   addressOf,
   APPLICATION,
@@ -19,13 +18,13 @@ import {
   TASKS,
   TOPIC_PREFIX,
   wrapperParts,
+  type Layout,
 } from './parts.ts'
 import { privateDirectory, stateDirectory, writeForOurselves } from './private.ts'
 import { checkBrokers } from './reach.ts'
 import { complain, say } from './say.ts'
 import { complaints } from './summary.ts'
-import type { Part, Supervisor } from './supervisor.ts'
-import { supervise } from './supervisor.ts'
+import { supervise, type Part, type Supervisor } from './supervisor.ts'
 import { inSeconds, stateDir } from './tools.ts'
 
 const HELP = `npm start -- [options]

@@ -1,13 +1,10 @@
 // The end of a demo run: per plate what became of it, in JSON for scripts and in words for people.
 import { timestampMs } from '@bufbuild/protobuf/wkt'
-import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
-import { ClosedBySchema, VerdictSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import { ClosedBySchema, VerdictSchema, type Hole } from '#proto/wellspring/record/v1/output_pb.ts'
 import { parentOf } from '@wellspring/lab/entity.ts'
 import type { Demo } from './demo.ts'
-import type { Handled } from './faults.ts'
-import { nucleiOf } from './faults.ts'
-import type { Observed } from './observe.ts'
-import { latestOf } from './observe.ts'
+import { nucleiOf, type Handled } from './faults.ts'
+import { latestOf, type Observed } from './observe.ts'
 import type { Restart } from './supervisor.ts'
 
 export type PlateSummary = {

@@ -1,7 +1,6 @@
 // Keeps the parts of npm start running: what dies is started again, and nothing outlives us.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Running } from './child.ts'
-import { startGuard } from './child.ts'
+import { startGuard, type Running } from './child.ts'
 import type { LocalProcess, ProcessKind } from './local.ts'
 
 const limits = { backoffMs: 200, backoffMaxMs: 5_000, steadyMs: 10_000 } as const

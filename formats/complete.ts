@@ -1,10 +1,8 @@
 // Whether a file ends before the data that it promises: asked when a decoder has refused it.
 import { lookInto } from './look.ts'
-import type { Source, SourceOptions } from './source.ts'
-import { Exhausted, withSource } from './source.ts'
+import { Exhausted, withSource, type Source, type SourceOptions } from './source.ts'
 import { findPage } from './tiff-pages.ts'
-import type { Directory, TiffHeader } from './tiff.ts'
-import { Damaged, numbersOf, readHeader, tags } from './tiff.ts'
+import { Damaged, numbersOf, readHeader, tags, type Directory, type TiffHeader } from './tiff.ts'
 
 const blocksMax = 500_000
 

@@ -3,8 +3,7 @@
 import type { Look } from './kinds.ts'
 import { formatOf } from './magic.ts'
 import { lookAtPng } from './png.ts'
-import type { Source, SourceOptions } from './source.ts'
-import { Exhausted, withSource } from './source.ts'
+import { Exhausted, withSource, type Source, type SourceOptions } from './source.ts'
 import { lookAtTiff } from './tiff-kind.ts'
 import { Damaged, readHeader } from './tiff.ts'
 

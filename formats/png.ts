@@ -1,6 +1,5 @@
 // What kind of PNG a file is (PNG 3rd edition), from the chunks before its data.
-import type { Look } from './kinds.ts'
-import { pixelsMax } from './kinds.ts'
+import { pixelsMax, type Look } from './kinds.ts'
 import type { Source } from './source.ts'
 
 const signatureBytes = 8

@@ -1,7 +1,6 @@
 // A file read piece by piece under one budget of bytes, reads and time, so that no file decides what it costs to look at it.
 import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
-import type { FileHandle } from 'node:fs/promises'
+import { open, type FileHandle } from 'node:fs/promises'
 
 /** What a look at one file may cost. */
 export type LookLimits = {

@@ -1,10 +1,8 @@
 // Whether the image of a TIFF is of a kind that is read rightly, and if not, what kind it is.
-import type { Look } from './kinds.ts'
-import { pixelsMax } from './kinds.ts'
+import { pixelsMax, type Look } from './kinds.ts'
 import type { Source } from './source.ts'
 import { findPage, imagejValue } from './tiff-pages.ts'
-import type { Directory, TiffHeader } from './tiff.ts'
-import { beyondEnd, numbersOf, tags } from './tiff.ts'
+import { beyondEnd, numbersOf, tags, type Directory, type TiffHeader } from './tiff.ts'
 
 /** What a directory says of its pixels, with the defaults of TIFF 6.0. */
 export type Traits = {

@@ -1,7 +1,14 @@
 // Which page of a TIFF is the image: the one full page. Thumbnails, masks and the levels of a pyramid are not it.
 import type { Source } from './source.ts'
-import type { Directory, TiffHeader } from './tiff.ts'
-import { Damaged, numbersOf, readDirectory, tags, textOf } from './tiff.ts'
+import {
+  Damaged,
+  numbersOf,
+  readDirectory,
+  tags,
+  textOf,
+  type Directory,
+  type TiffHeader,
+} from './tiff.ts'
 
 /** A directory of the chain that the file begins with. */
 export type Page = {

@@ -1,18 +1,20 @@
 // Announces plates: the plan first, then each image with the digest of what is on disk.
 import { randomUUID } from 'node:crypto'
-import { create, toBinary } from '@bufbuild/protobuf'
-import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
+import { create, toBinary, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
 import { createValidator } from '@bufbuild/protovalidate'
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import type { Command, ImageAcquired } from '#proto/wellspring/record/v1/input_pb.ts'
-import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
+import {
+  CommandSchema,
+  ImageAcquiredSchema,
+  type Command,
+  type ImageAcquired,
+} from '#proto/wellspring/record/v1/input_pb.ts'
 import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import { entityKey, partitionKey } from '@wellspring/lab/entity.ts'
 import { spanId, traceId } from '../coordinator/core/keys.ts'
 import { artifactOf, mapOrdered } from './digest.ts'
 import type { ResolvedImage } from './resolve.ts'
-import { messageOf } from './sighting.ts'
-import type { Refusal } from './sighting.ts'
+import { messageOf, type Refusal } from './sighting.ts'
 
 /** A record for an input topic, without the topic's prefix; the announcer picks the partition from the key. */
 export type Announcement = {

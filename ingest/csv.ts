@@ -7,8 +7,7 @@ import { parse } from 'csv-parse/sync'
 import { wellName } from '@wellspring/lab/wells.ts'
 import { pixelOffsetOf } from './offsets.ts'
 import { readBounded } from './read.ts'
-import { messageOf } from './sighting.ts'
-import type { Refusal, Sighting, Survey } from './sighting.ts'
+import { messageOf, type Refusal, type Sighting, type Survey } from './sighting.ts'
 
 export type CsvOptions = {
   /** Folder that relative paths start from; default: the folder of the CSV. */

@@ -5,8 +5,7 @@ import { open } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { create } from '@bufbuild/protobuf'
-import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
-import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
+import { ArtifactSchema, type Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 
 /** Reads the whole file. Rejects as the file system does (ENOENT, EACCES, …). */
 export async function artifactOf(path: string): Promise<Artifact> {

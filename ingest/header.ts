@@ -1,6 +1,5 @@
 // What the header of an image file tells before it is announced: whether its kind is read, its pixel offset, its text.
-import type { Look } from '../formats/kinds.ts'
-import { READ_KINDS } from '../formats/kinds.ts'
+import { READ_KINDS, type Look } from '../formats/kinds.ts'
 import { lookInto } from '../formats/look.ts'
 import { withSource } from '../formats/source.ts'
 import { tiffTextIn } from './tiff.ts'

@@ -2,11 +2,9 @@
 // in the folders TimePoint_N and ZStep_N. Without an HTD the name tells no plate: BASE is the experiment's name.
 import { basename, join, sep } from 'node:path'
 import { wellName } from '@wellspring/lab/wells.ts'
-import type { Htd } from './htd.ts'
-import { parseHtd } from './htd.ts'
+import { parseHtd, type Htd } from './htd.ts'
 import { readBounded } from './read.ts'
-import { messageOf } from './sighting.ts'
-import type { Layout, Refusal, Sighting, Survey } from './sighting.ts'
+import { messageOf, type Layout, type Refusal, type Sighting, type Survey } from './sighting.ts'
 
 /** A plate of 1,536 wells is described in some tens of kilobytes. */
 const htdSize = { bytesMax: 4 * 1024 * 1024, remedy: 'that is no HTD file' }

@@ -1,14 +1,13 @@
 // The plan of a plate: the grid that its metadata declares, or exactly the sites that its source names.
 import { create } from '@bufbuild/protobuf'
 import { durationFromMs } from '@bufbuild/protobuf/wkt'
-import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import {
   CompletenessPolicySchema,
   PlannedWellSchema,
   PlatePlanSchema,
+  type PlatePlan,
 } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import type { Completeness } from './completeness.ts'
-import { COMPLETENESS } from './completeness.ts'
+import { COMPLETENESS, type Completeness } from './completeness.ts'
 import type { ResolvedPlate } from './resolve.ts'
 
 /** Builds the plan. Sites, time points, z planes and wells are in ascending order. */

@@ -1,15 +1,18 @@
 // From sightings to identities: which plate, which channel, and no two files for one image.
 import { create } from '@bufbuild/protobuf'
-import { ChannelKind, ChannelSchema, IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
-import type { Channel, Identity } from '#proto/wellspring/lab/v1/identity_pb.ts'
+import {
+  ChannelKind,
+  ChannelSchema,
+  IdentitySchema,
+  type Channel,
+  type Identity,
+} from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { encodeId, entityKey } from '@wellspring/lab/entity.ts'
 import { kindOfName } from './channels.ts'
 import { artifactOf, mapOrdered } from './digest.ts'
 import type { PixelOffsets } from './offsets.ts'
-import { messageOf } from './sighting.ts'
-import type { Layout, Refusal, Sighting, Survey } from './sighting.ts'
-import { tell } from './tell.ts'
-import type { Told } from './tell.ts'
+import { messageOf, type Layout, type Refusal, type Sighting, type Survey } from './sighting.ts'
+import { tell, type Told } from './tell.ts'
 
 export type ResolveOptions = {
   readonly experiment: string

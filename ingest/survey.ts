@@ -2,8 +2,7 @@
 import type { Dirent } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { extname, join, relative } from 'node:path'
-import type { CsvOptions } from './csv.ts'
-import { surveyCsv } from './csv.ts'
+import { surveyCsv, type CsvOptions } from './csv.ts'
 import { surveyImageXpress } from './imagexpress.ts'
 import type { Survey } from './sighting.ts'
 

@@ -1,9 +1,7 @@
 // What a file tells about itself beside what its name or row told: its plate, its stain, whether its kind is read.
 import { TooSlow } from '../formats/source.ts'
-import type { FileHeader } from './header.ts'
-import { readFileHeader } from './header.ts'
-import { messageOf } from './sighting.ts'
-import type { Refusal, Sighting } from './sighting.ts'
+import { readFileHeader, type FileHeader } from './header.ts'
+import { messageOf, type Refusal, type Sighting } from './sighting.ts'
 
 export type Told = Sighting & { readonly plate: string; readonly header: FileHeader }
 

@@ -1,7 +1,6 @@
 // Reads text that microscopes leave in TIFF tags: barcode, illumination setting. Answers "nothing" on any damage: a
 // broken file is for the image-quality step to judge, not for ingest.
-import type { Source } from '../formats/source.ts'
-import { Exhausted, withSource } from '../formats/source.ts'
+import { Exhausted, withSource, type Source } from '../formats/source.ts'
 import { Damaged, readDirectory, readHeader, tags, textOf } from '../formats/tiff.ts'
 
 /** What the tags tell; undefined where they do not. */

@@ -2,8 +2,7 @@
 // Both ends of a call read files that somebody else names, so both ask here.
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
-import { lstat, open, readlink, realpath, stat } from 'node:fs/promises'
+import { lstat, open, readlink, realpath, stat, type FileHandle } from 'node:fs/promises'
 import { join, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 

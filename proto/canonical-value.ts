@@ -1,8 +1,21 @@
 // Values in the canonical form of a contract: options, defaults, and the shape of a field.
-import type { DescExtension, DescField, Message } from '@bufbuild/protobuf'
-import { create, fromBinary, getExtension, mergeFromBinary, ScalarType } from '@bufbuild/protobuf'
-import type { ReflectMessage } from '@bufbuild/protobuf/reflect'
-import { isReflectList, isReflectMap, isReflectMessage, reflect } from '@bufbuild/protobuf/reflect'
+import {
+  create,
+  fromBinary,
+  getExtension,
+  mergeFromBinary,
+  ScalarType,
+  type DescExtension,
+  type DescField,
+  type Message,
+} from '@bufbuild/protobuf'
+import {
+  isReflectList,
+  isReflectMap,
+  isReflectMessage,
+  reflect,
+  type ReflectMessage,
+} from '@bufbuild/protobuf/reflect'
 import { BinaryReader } from '@bufbuild/protobuf/wire'
 import {
   FeatureSet_FieldPresence as Presence,

@@ -12,8 +12,15 @@ import type {
 } from '@bufbuild/protobuf'
 import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt'
 import { nestedTypes } from '@bufbuild/protobuf/reflect'
-import type { Json, Options, Shape } from './canonical-value.ts'
-import { extensionsOn, isOfSourceOnly, shapeOf, textOf } from './canonical-value.ts'
+import {
+  extensionsOn,
+  isOfSourceOnly,
+  shapeOf,
+  textOf,
+  type Json,
+  type Options,
+  type Shape,
+} from './canonical-value.ts'
 
 /** Grows when the form changes, so that digests of two forms are never equal. */
 const format = 'i:1'

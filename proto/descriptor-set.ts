@@ -1,8 +1,18 @@
 // A service's descriptors as bytes and back: what Describe carries, and what compilers write.
-import type { DescFile, DescService } from '@bufbuild/protobuf'
-import { clone, create, createFileRegistry, fromBinary, toBinary } from '@bufbuild/protobuf'
-import type { FileDescriptorProto } from '@bufbuild/protobuf/wkt'
-import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt'
+import {
+  clone,
+  create,
+  createFileRegistry,
+  fromBinary,
+  toBinary,
+  type DescFile,
+  type DescService,
+} from '@bufbuild/protobuf'
+import {
+  FileDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+  type FileDescriptorProto,
+} from '@bufbuild/protobuf/wkt'
 import { withImports } from './canonical.ts'
 
 /** A google.protobuf.FileDescriptorSet: the service's file after all that it imports, without comments. */

@@ -1,7 +1,12 @@
 // How a contract's method travels over @grpc/grpc-js: protobuf-es on both ends, client and server alike.
 import type { MethodDefinition } from '@grpc/grpc-js'
-import type { DescMessage, DescMethodUnary, MessageShape } from '@bufbuild/protobuf'
-import { fromBinary, toBinary } from '@bufbuild/protobuf'
+import {
+  fromBinary,
+  toBinary,
+  type DescMessage,
+  type DescMethodUnary,
+  type MessageShape,
+} from '@bufbuild/protobuf'
 
 export function grpcMethod<Input extends DescMessage, Output extends DescMessage>(
   method: DescMethodUnary<Input, Output>,

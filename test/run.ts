@@ -1,7 +1,6 @@
 // `npm test [-- part of a path …]`: every suite, each file a process, three at a time, one shared broker.
 // Ends with node:test's own summary; exit code 0 only if every test passed.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { glob } from 'node:fs/promises'
+import { mkdtemp, rm, glob } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { finished } from 'node:stream/promises'

@@ -1,25 +1,29 @@
 // From a gRPC error to a failure in the contract's words. The library never makes an ErrorInfo, so an error without it
 // is the transport's own word; one with it is what contract or kit declare, or UNDECLARED.
-import type { DescMethod } from '@bufbuild/protobuf'
-import { create, fromBinary, getOption } from '@bufbuild/protobuf'
+import { create, fromBinary, getOption, type DescMethod } from '@bufbuild/protobuf'
 import { anyUnpack, durationMs } from '@bufbuild/protobuf/wkt'
 import { Code } from '#proto/google/rpc/code_pb.ts'
-import { ErrorInfoSchema, RetryInfoSchema } from '#proto/google/rpc/error_details_pb.ts'
-import type { ErrorInfo } from '#proto/google/rpc/error_details_pb.ts'
-import type { Status } from '#proto/google/rpc/status_pb.ts'
-import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
+import {
+  ErrorInfoSchema,
+  RetryInfoSchema,
+  type ErrorInfo,
+} from '#proto/google/rpc/error_details_pb.ts'
+import { StatusSchema, type Status } from '#proto/google/rpc/status_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import {
   Purity,
   service as serviceOption,
   step as stepOption,
 } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
-import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
-import type { KitReason, ProgramEnded } from '../../proto/kit-reasons.ts'
-import { isKitReason, KIT_REASONS, PROGRAM_ENDED } from '../../proto/kit-reasons.ts'
-import type { Reason } from '../core/pipeline/contract.ts'
-import { nameOf, reasonsOf } from '../core/pipeline/contract.ts'
+import { StepFailureSchema, type StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
+import {
+  isKitReason,
+  KIT_REASONS,
+  PROGRAM_ENDED,
+  type KitReason,
+  type ProgramEnded,
+} from '../../proto/kit-reasons.ts'
+import { nameOf, reasonsOf, type Reason } from '../core/pipeline/contract.ts'
 import type { Outcome } from '../core/event.ts'
 
 const messageCharsMax = 1_024

@@ -6,8 +6,7 @@ import {
   MessageRulesSchema,
   OneofRulesSchema,
 } from '#proto/buf/validate/validate_pb.ts'
-import type { Json, Options } from '../../proto/canonical-value.ts'
-import { textOf } from '../../proto/canonical-value.ts'
+import { textOf, type Json, type Options } from '../../proto/canonical-value.ts'
 
 /** Whether an extension of a rules message is defined alike on both sides, by its full name. */
 export type SameRule = (extension: string) => boolean

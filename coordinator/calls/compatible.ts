@@ -7,17 +7,16 @@ import {
   Purity,
   StepPolicySchema,
 } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type {
-  Contract,
-  EnumElement,
-  FieldElement,
-  MessageElement,
-  MethodElement,
-  ServiceElement,
+import {
+  reasonsEnumOf,
+  type Contract,
+  type EnumElement,
+  type FieldElement,
+  type MessageElement,
+  type MethodElement,
+  type ServiceElement,
 } from '../../proto/canonical.ts'
-import { reasonsEnumOf } from '../../proto/canonical.ts'
-import type { Json, Options } from '../../proto/canonical-value.ts'
-import { textOf } from '../../proto/canonical-value.ts'
+import { textOf, type Json, type Options } from '../../proto/canonical-value.ts'
 import { brokenRules, isDefinedOnly, isRequired, judgesZero } from './compatible-rules.ts'
 import { nameOf } from '../core/pipeline/contract.ts'
 import type { MethodUse, Sent } from './uses.ts'

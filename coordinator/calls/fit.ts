@@ -1,8 +1,7 @@
 // What a replica says of itself, and whether it can be called: its descriptors decide, its digest only makes it quick.
 import type { DescService } from '@bufbuild/protobuf'
 import type { DescribeResponse } from '#proto/wellspring/step/v1/introspection_pb.ts'
-import type { Contract } from '../../proto/canonical.ts'
-import { contractOf } from '../../proto/canonical.ts'
+import { contractOf, type Contract } from '../../proto/canonical.ts'
 import { serviceIn } from '../../proto/descriptor-set.ts'
 import { contractDigest } from '../../proto/digest.ts'
 import { oneLine } from '../../proto/plain-text.ts'

@@ -1,32 +1,36 @@
 // Calls over gRPC: drives any step from its descriptor. What a call meets, in this order: the registry (is it running
 // already?), the lane of its service (its turn, a free slot), a replica, and the checks of its response.
-import type { DescMethod, DescService, MessageInitShape } from '@bufbuild/protobuf'
-import { toBinary } from '@bufbuild/protobuf'
-import type { ClientUnaryCall, ServiceError } from '@grpc/grpc-js'
-import { Metadata } from '@grpc/grpc-js'
+import {
+  toBinary,
+  type DescMethod,
+  type DescService,
+  type MessageInitShape,
+} from '@bufbuild/protobuf'
+import { Metadata, type ClientUnaryCall, type ServiceError } from '@grpc/grpc-js'
 import { Code } from '#proto/google/rpc/code_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { ServiceStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
-import type { ProgramEnded } from '../../proto/kit-reasons.ts'
-import { ALONE } from '../../proto/kit-reasons.ts'
+import { ALONE, type ProgramEnded } from '../../proto/kit-reasons.ts'
 import type { Pipeline } from '../core/pipeline/pipeline.ts'
 import type { Lookup } from './addresses.ts'
-import type { ErrorContract, Failed } from './classify.ts'
-import { classify, errorContract, failureOf, wrapperEnded } from './classify.ts'
-import type { CallRegistry } from './registry.ts'
-import { createCallRegistry } from './registry.ts'
-import type { Ending, LaneLimits } from './lane.ts'
-import { laneLimits } from './lane.ts'
+import {
+  classify,
+  errorContract,
+  failureOf,
+  wrapperEnded,
+  type ErrorContract,
+  type Failed,
+} from './classify.ts'
+import { createCallRegistry, type CallRegistry } from './registry.ts'
+import { laneLimits, type Ending, type LaneLimits } from './lane.ts'
 import type { CallRequest, Caller, Outcome } from './port.ts'
 import type { Logger } from '@wellspring/kafka/logger.ts'
 import type { Connection, Replica, ReplicaOptions } from './replica.ts'
-import type { Service } from './service.ts'
-import { openService, statusOf } from './service.ts'
+import { openService, statusOf, type Service } from './service.ts'
 import { openTurns } from './turns.ts'
 import { usesOf } from './uses.ts'
 import { fileLimits, openFiles } from './output-files.ts'
-import type { ResponseCheck } from './verify.ts'
-import { responseCheck } from './verify.ts'
+import { responseCheck, type ResponseCheck } from './verify.ts'
 
 export const callLimits = {
   ...laneLimits,

@@ -1,7 +1,14 @@
 // Deterministic twin of the callers for the simulator: answers are pure functions of the request, faults come from
 // a script, time and chance from the world.
-import type { DescField, DescMessage, DescService, Message } from '@bufbuild/protobuf'
-import { create, ScalarType, toBinary } from '@bufbuild/protobuf'
+import {
+  create,
+  ScalarType,
+  toBinary,
+  type DescField,
+  type DescMessage,
+  type DescService,
+  type Message,
+} from '@bufbuild/protobuf'
 import { Code } from '#proto/google/rpc/code_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'

@@ -1,7 +1,12 @@
 // The files that responses name, looked at without trust: whatever a wrapper put there, it costs that call alone.
 import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
-import { FileRefused, artifactBytesMax, fileRoots, sha256Of } from '../../proto/artifact-file.ts'
-import type { FileRoots } from '../../proto/artifact-file.ts'
+import {
+  FileRefused,
+  artifactBytesMax,
+  fileRoots,
+  sha256Of,
+  type FileRoots,
+} from '../../proto/artifact-file.ts'
 
 export const fileLimits = {
   /** Responses with small files whose files are read at once; one with large files is read beside them. */

@@ -1,15 +1,22 @@
 // One replica of a service: its connection, and whether what answers there can be called.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { create } from '@bufbuild/protobuf'
-import type { ServiceError } from '@grpc/grpc-js'
-import { Client, connectivityState, credentials, Metadata, status } from '@grpc/grpc-js'
-import { DescribeRequestSchema } from '#proto/wellspring/step/v1/introspection_pb.ts'
-import type { DescribeResponse } from '#proto/wellspring/step/v1/introspection_pb.ts'
-import { StepIntrospectionService } from '#proto/wellspring/step/v1/introspection_pb.ts'
+import {
+  Client,
+  connectivityState,
+  credentials,
+  Metadata,
+  status,
+  type ServiceError,
+} from '@grpc/grpc-js'
+import {
+  DescribeRequestSchema,
+  StepIntrospectionService,
+  type DescribeResponse,
+} from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
 import type { Logger } from '@wellspring/kafka/logger.ts'
-import type { Ours } from './fit.ts'
-import { misfit, word } from './fit.ts'
+import { misfit, word, type Ours } from './fit.ts'
 
 /** EXCLUDED: it answers, but cannot be called. */
 export type ReplicaState = 'UNREACHABLE' | 'EXCLUDED' | 'CHECKED'

@@ -1,17 +1,13 @@
 // One service: its replicas, and the lane that calls queue in.
 import type { DescService, MessageInitShape } from '@bufbuild/protobuf'
 import type { ServiceStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
-import type { Lookup } from './addresses.ts'
-import { watchAddresses } from './addresses.ts'
+import { watchAddresses, type Lookup } from './addresses.ts'
 import type { Ours } from './fit.ts'
-import type { Ended, Lane, LaneLimits } from './lane.ts'
-import { openLane } from './lane.ts'
+import { openLane, type Ended, type Lane, type LaneLimits } from './lane.ts'
 import type { CallRequest } from './port.ts'
 import type { Logger } from '@wellspring/kafka/logger.ts'
-import type { Replica, ReplicaOptions } from './replica.ts'
-import { openReplica } from './replica.ts'
-import type { Solo } from './solo.ts'
-import { openSolo } from './solo.ts'
+import { openReplica, type Replica, type ReplicaOptions } from './replica.ts'
+import { openSolo, type Solo } from './solo.ts'
 
 export type Service = {
   readonly desc: DescService

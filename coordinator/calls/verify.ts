@@ -1,12 +1,15 @@
 // Verify, then believe: a response decodes, keeps its contract's rules, and the files it names are there.
-import type { DescMessage, DescMethod, Message } from '@bufbuild/protobuf'
-import { fromBinary, hasOption } from '@bufbuild/protobuf'
-import type { Validator } from '@bufbuild/protovalidate'
-import { createValidator } from '@bufbuild/protovalidate'
+import {
+  fromBinary,
+  hasOption,
+  type DescMessage,
+  type DescMethod,
+  type Message,
+} from '@bufbuild/protobuf'
+import { createValidator, type Validator } from '@bufbuild/protovalidate'
 import * as rules from '#proto/buf/validate/validate_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
-import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
+import { ArtifactSchema, type Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { OUTPUT_BYTES_MAX } from '../core/runs.ts'
 import { failureOf } from './classify.ts'

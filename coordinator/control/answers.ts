@@ -1,18 +1,15 @@
 // The answers of the control API: from the tasks owned here, and from the other coordinators.
-import type { HandlerContext, ServiceImpl } from '@connectrpc/connect'
-import { Code, ConnectError } from '@connectrpc/connect'
-import type {
-  ControlService,
-  ExplainResponse,
-  GetPlateResponse,
-  ListPlatesRequest,
-  ListPlatesResponse,
-} from '#proto/wellspring/control/v1/control_pb.ts'
+import { Code, ConnectError, type HandlerContext, type ServiceImpl } from '@connectrpc/connect'
 import {
   ExplainResponseSchema,
   GetCoordinatorResponseSchema,
   ListPlatesRequestSchema,
   ListPlatesResponseSchema,
+  type ControlService,
+  type ExplainResponse,
+  type GetPlateResponse,
+  type ListPlatesRequest,
+  type ListPlatesResponse,
 } from '#proto/wellspring/control/v1/control_pb.ts'
 import { create } from '@bufbuild/protobuf'
 import { explain } from '../core/view/explain.ts'
@@ -20,8 +17,7 @@ import { isEntityKey, levelOf, parentOf, plateOf } from '@wellspring/lab/entity.
 import { membersOf } from '../core/life.ts'
 import type { Task } from '../core/state.ts'
 import { plateStatus, plateViewParts } from '../core/view/view.ts'
-import type { Found } from './find.ts'
-import { CANDIDATES_MAX, bestOf, find, findPlates, nearest, plateKeys } from './find.ts'
+import { CANDIDATES_MAX, bestOf, find, findPlates, nearest, plateKeys, type Found } from './find.ts'
 import type { Model, TaskLook } from './model.ts'
 import type { Peers } from './peers.ts'
 import { sliced } from './slices.ts'

@@ -1,6 +1,11 @@
 // The other coordinators of the application: who owns what, and asking them. A question is passed on once at most.
-import type { Client, HandlerContext } from '@connectrpc/connect'
-import { Code, ConnectError, createClient } from '@connectrpc/connect'
+import {
+  Code,
+  ConnectError,
+  createClient,
+  type Client,
+  type HandlerContext,
+} from '@connectrpc/connect'
 import { createConnectTransport } from '@connectrpc/connect-node'
 import { ControlService } from '#proto/wellspring/control/v1/control_pb.ts'
 import { partitionKey } from '@wellspring/lab/entity.ts'

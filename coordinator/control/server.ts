@@ -1,12 +1,10 @@
 // The operator's and the console's API: Connect over HTTP/1.1. Reads only; whatever changes something goes through
 // commands.v1.
-import type { Interceptor } from '@connectrpc/connect'
-import { Code, ConnectError } from '@connectrpc/connect'
+import { Code, ConnectError, type Interceptor } from '@connectrpc/connect'
 import { connectNodeAdapter } from '@connectrpc/connect-node'
 import { ControlService } from '#proto/wellspring/control/v1/control_pb.ts'
 import type { Logger } from '@wellspring/kafka/logger.ts'
-import type { Listening } from '../listen.ts'
-import { listenHttp } from '../listen.ts'
+import { listenHttp, type Listening } from '../listen.ts'
 import { controlAnswers } from './answers.ts'
 import type { Model } from './model.ts'
 import { openPeers } from './peers.ts'

@@ -1,18 +1,15 @@
 // ListTasks: how every task of the application stands, from its owner; and what is said of one that is down wherever
 // something of it is asked for.
-import type { HandlerContext } from '@connectrpc/connect'
-import { Code, ConnectError } from '@connectrpc/connect'
+import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect'
 import { create } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
-import type {
-  InputStatus,
-  ListTasksResponse,
-  TaskStatus,
-} from '#proto/wellspring/control/v1/control_pb.ts'
 import {
   InputStatusSchema,
   ListTasksResponseSchema,
   TaskStatusSchema,
+  type InputStatus,
+  type ListTasksResponse,
+  type TaskStatus,
 } from '#proto/wellspring/control/v1/control_pb.ts'
 import { inputLoss } from '../core/losses.ts'
 import type { InputLook } from '../task/retention.ts'

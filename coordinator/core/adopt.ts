@@ -1,14 +1,16 @@
 // Images that came before the plan of their plate: when it comes, their wells are taken up, a few sites at a time, so that
 // a flush is bounded.
 import { create } from '@bufbuild/protobuf'
-import type { Cursor, PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { CursorSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import {
+  CursorSchema,
+  type Cursor,
+  type PlateState,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Context } from './context.ts'
 import { plateOf, wellOf } from '@wellspring/lab/entity.ts'
 import { arm, settle } from './levels.ts'
 import { standings } from './members.ts'
-import { BOUNDED_VERSION, Member, changesOf, needsVersion } from './state.ts'
-import type { Task } from './state.ts'
+import { BOUNDED_VERSION, Member, changesOf, needsVersion, type Task } from './state.ts'
 
 /** State and outputs that one event adds, give or take a site. */
 export const BYTES_PER_EVENT = 100_000

@@ -1,8 +1,13 @@
 // The attempts of a step run, in bounded room: the last few, each reason's words once, askings that were put off told
 // as one. A run that failed twelve times the same way holds one text.
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import type { Attempt, StepRun, Trouble } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { AttemptSchema, TroubleSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import {
+  AttemptSchema,
+  TroubleSchema,
+  type Attempt,
+  type StepRun,
+  type Trouble,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { create } from '@bufbuild/protobuf'
 import type { Timing } from './event.ts'

@@ -1,21 +1,18 @@
 // Requests from state: follows a step's bindings, as a pure function of what the task knows. The input digest
 // covers content and parameters, never URIs: the same bytes elsewhere are the same input.
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import type { Message } from '@bufbuild/protobuf'
+import { create, fromBinary, toBinary, type Message } from '@bufbuild/protobuf'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { ImageState, SiteState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { CallContextSchema } from '#proto/wellspring/step/v1/call_pb.ts'
-import type { Place } from './context.ts'
-import { imageName, imagePlace, placeOf } from './context.ts'
+import { imageName, imagePlace, placeOf, type Place } from './context.ts'
 import { parseEntity, plateOf, wellOf } from '@wellspring/lab/entity.ts'
 import { sha256 } from './keys.ts'
 import { imageOf, membersOf } from './life.ts'
 import { closeCount, holesOf, isImageDone } from './members.ts'
 import { outputOf as outputBytes } from './payload.ts'
 import type { ImageField, Source, Step } from './pipeline/pipeline.ts'
-import { Member } from './state.ts'
-import type { Task } from './state.ts'
+import { Member, type Task } from './state.ts'
 
 export type BoundRequest =
   | { readonly kind: 'skip'; readonly reason: 'INPUT_MISSING' }

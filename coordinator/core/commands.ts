@@ -1,12 +1,10 @@
 // What the operator or the instrument wants: plans, redrives, closes.
 import { equals } from '@bufbuild/protobuf'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import { PlatePlanSchema, type PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import type { Redrive } from '#proto/wellspring/record/v1/input_pb.ts'
 import { startAdopting } from './adopt.ts'
-import type { Context } from './context.ts'
-import { placeOf, plateStateOf } from './context.ts'
+import { placeOf, plateStateOf, type Context } from './context.ts'
 import type { Event } from './event.ts'
 import { isEntityKey, levelOf, plateOf } from '@wellspring/lab/entity.ts'
 import { arm } from './levels.ts'
@@ -18,8 +16,7 @@ import { resume } from './restore.ts'
 import { isRetiredPlan, refuseRetired, retire } from './retire.ts'
 import { isRetired, isStopped } from './state.ts'
 import { refuseStopped } from './stop.ts'
-import type { SweepWish } from './sweep.ts'
-import { IMAGES_PER_EVENT, startSweep } from './sweep.ts'
+import { IMAGES_PER_EVENT, startSweep, type SweepWish } from './sweep.ts'
 
 export function onCommand(cx: Context, event: Extract<Event, { kind: 'command' }>): void {
   const { action } = event.command

@@ -12,8 +12,7 @@ import type {
   WellStateSchema,
 } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Effect } from './event.ts'
-import type { EntityLevel } from '@wellspring/lab/entity.ts'
-import { levelOf, parentOf, plateOf } from '@wellspring/lab/entity.ts'
+import { levelOf, parentOf, plateOf, type EntityLevel } from '@wellspring/lab/entity.ts'
 import type { Entities } from './entities.ts'
 import type { Task } from './state.ts'
 

@@ -1,7 +1,6 @@
 // What may outgrow a record goes on in others beside it. Each is the same message with some of the items and nothing
 // else: the encoding of two messages one after the other is that of their merge, so all of them in order are the whole.
-import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
-import { create, toBinary } from '@bufbuild/protobuf'
+import { create, toBinary, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
 import { SiteStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 

@@ -3,13 +3,11 @@
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
-import type { Context, Group } from './context.ts'
-import { groupOf, imageName } from './context.ts'
+import { groupOf, imageName, type Context, type Group } from './context.ts'
 import { levelOf, plateOf } from '@wellspring/lab/entity.ts'
 import { count, standings } from './members.ts'
 import { isActive } from './runs.ts'
-import type { Shape, Task } from './state.ts'
-import { Member, isStopped } from './state.ts'
+import { Member, isStopped, type Shape, type Task } from './state.ts'
 
 type Later = { readonly kind: 'later'; readonly atMs: number }
 

@@ -1,7 +1,6 @@
 // What follows when a run of an image or group has ended.
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { Context, Place } from './context.ts'
-import { groupOf, placeOf, plateStateOf } from './context.ts'
+import { groupOf, placeOf, plateStateOf, type Context, type Place } from './context.ts'
 import { parentOf, plateOf } from '@wellspring/lab/entity.ts'
 import { invariant } from './invariant.ts'
 import { arm, settle } from './levels.ts'

@@ -1,10 +1,8 @@
 // An image arrives.
 import { create } from '@bufbuild/protobuf'
-import type { PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { ImageStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { ImageStateSchema, type PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
-import type { Context } from './context.ts'
-import { imageName, imagePlace, plateStateOf } from './context.ts'
+import { imageName, imagePlace, plateStateOf, type Context } from './context.ts'
 import type { Event } from './event.ts'
 import { afterRun } from './follow.ts'
 import {
@@ -19,9 +17,16 @@ import { arm, countMissing, setMember } from './levels.ts'
 import { PLAN_LIMITS } from './plan-limits.ts'
 import { refuse } from './refuse.ts'
 import { refuseRetired } from './retire.ts'
-import type { Shape, Task } from './state.ts'
-import { BOUNDED_VERSION, Member, isRetired, isStopped, memberIndexOf } from './state.ts'
-import { needsVersion } from './state.ts'
+import {
+  BOUNDED_VERSION,
+  Member,
+  isRetired,
+  isStopped,
+  memberIndexOf,
+  needsVersion,
+  type Shape,
+  type Task,
+} from './state.ts'
 import { refuseStopped } from './stop.ts'
 import { traceparentIn } from './text.ts'
 

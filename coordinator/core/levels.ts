@@ -4,8 +4,12 @@ import { create } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Level, PoisonAction } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import type { PlateState, WellState } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { CloseSchema, RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import {
+  CloseSchema,
+  RunState,
+  type PlateState,
+  type WellState,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
 import {
   ClosedBy,
   LevelClosedSchema,
@@ -14,8 +18,15 @@ import {
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import { failureOf } from './attempts.ts'
 import { worse } from './pipeline/bands.ts'
-import type { Context, Group, Place } from './context.ts'
-import { groupOf, imageName, placeOf, plateStateOf } from './context.ts'
+import {
+  groupOf,
+  imageName,
+  placeOf,
+  plateStateOf,
+  type Context,
+  type Group,
+  type Place,
+} from './context.ts'
 import { arrivals, deadlineOf } from './due.ts'
 import { levelOf, parentOf, plateOf, wellOf } from '@wellspring/lab/entity.ts'
 import { invariant } from './invariant.ts'
@@ -23,8 +34,7 @@ import { membersOf } from './life.ts'
 import { INPUT_MISSING, closeCount, count, holesOf, standing, standings } from './members.ts'
 import { closedRecord, plateEventRecord } from './records.ts'
 import { advance, isActive, reset, runOf } from './runs.ts'
-import type { Shape } from './state.ts'
-import { Member, memberIndexOf } from './state.ts'
+import { Member, memberIndexOf, type Shape } from './state.ts'
 
 /** Closes a site, well or plate if it can be, starts its steps, and tells the level above where it stands. */
 export function settle(cx: Context, key: string): void {

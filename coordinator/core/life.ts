@@ -4,8 +4,7 @@ import type { ImageState, SiteState } from '#proto/wellspring/journal/v1/state_p
 import { groupOf, imageIn, imageName } from './context.ts'
 import { levelOf, parentOf, plateOf, wellOf } from '@wellspring/lab/entity.ts'
 import type { Task } from './state.ts'
-import type { Life } from './timeline.ts'
-import { traceNumber } from './timeline.ts'
+import { traceNumber, type Life } from './timeline.ts'
 
 /** The life of an entity; undefined if the task has no state of it. Throws on what is no entity key. */
 export function lifeOf(task: Task, key: string): Life | undefined {

@@ -3,22 +3,25 @@ import { create, toBinary } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Code } from '#proto/google/rpc/code_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import type { AcceptedLoss, PlateState } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { AcceptedLossSchema, InputLossMarkSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import {
+  AcceptedLossSchema,
+  InputLossMarkSchema,
+  type AcceptedLoss,
+  type PlateState,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { AcceptLoss, Command } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { InputLoss } from '#proto/wellspring/record/v1/output_pb.ts'
 import {
   ClosedBy,
   DeadLetterSchema,
   InputLossSchema,
+  type InputLoss,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import type { Context } from './context.ts'
 import type { Effect, Event } from './event.ts'
 import { entityKey, plateOf } from '@wellspring/lab/entity.ts'
 import { refuse } from './refuse.ts'
-import type { Task } from './state.ts'
-import { LOSSES_VERSION } from './state.ts'
+import { LOSSES_VERSION, type Task } from './state.ts'
 
 /** Losses that a checkpoint names: the last ones. */
 const LOSSES_MAX = 16

@@ -1,21 +1,19 @@
 // Who belongs to a group, and what is missing: pure questions about state.
 import { create } from '@bufbuild/protobuf'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type {
-  ImageState,
-  PlateState,
-  StepRun,
-  WellState,
+import {
+  RunState,
+  type ImageState,
+  type PlateState,
+  type StepRun,
+  type WellState,
 } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
-import { HoleSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import { HoleSchema, type Hole } from '#proto/wellspring/record/v1/output_pb.ts'
 import { failureOf } from './attempts.ts'
 import { groupOf, imageName } from './context.ts'
 import { levelOf, plateOf, wellOf } from '@wellspring/lab/entity.ts'
 import { membersOf } from './life.ts'
-import { Member } from './state.ts'
-import type { Shape, Task } from './state.ts'
+import { Member, type Shape, type Task } from './state.ts'
 
 export const NEVER_ARRIVED = 'NEVER_ARRIVED'
 export const INPUT_MISSING = 'INPUT_MISSING'

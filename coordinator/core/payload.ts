@@ -1,8 +1,7 @@
 // What is large of a step run: its output, and the list of what went into it. Small, it is in the run; large, it is in a
 // record of its own, so that an entity's record is bounded however many steps it has, and is not written anew with it.
 import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { Task } from './state.ts'
-import { BOUNDED_VERSION, needsVersion } from './state.ts'
+import { BOUNDED_VERSION, needsVersion, type Task } from './state.ts'
 
 /** Output and inputs that are kept in the run itself, together. */
 const INLINE_BYTES_MAX = 1_024

@@ -2,19 +2,17 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type {
-  Hole,
-  LevelClosed,
-  PlateEvent,
-  QualityVerdict,
-  StepResult,
-} from '#proto/wellspring/record/v1/output_pb.ts'
 import {
   DeadLetterSchema,
   LevelClosedSchema,
   PlateEventSchema,
   QualityVerdictSchema,
   StepResultSchema,
+  type Hole,
+  type LevelClosed,
+  type PlateEvent,
+  type QualityVerdict,
+  type StepResult,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { failureOf } from './attempts.ts'

@@ -1,7 +1,6 @@
 // Parked runs are tried again, as their next generation.
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { Context, Place } from './context.ts'
-import { imageName, placeOf } from './context.ts'
+import { imageName, placeOf, type Context, type Place } from './context.ts'
 import { afterRun, change, countImage } from './follow.ts'
 import { parentOf, plateOf, wellOf } from '@wellspring/lab/entity.ts'
 import { settle } from './levels.ts'

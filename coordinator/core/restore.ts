@@ -1,16 +1,14 @@
 // A task that was just restored takes up what was under way: calls, back-offs, deadlines, sweeps.
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { isAdopting } from './adopt.ts'
-import type { Context, Place } from './context.ts'
-import { groupOf, imageName, placeOf } from './context.ts'
+import { groupOf, imageName, placeOf, type Context, type Place } from './context.ts'
 import type { Effect } from './event.ts'
 import { restart } from './follow.ts'
 import { plateOf } from '@wellspring/lab/entity.ts'
 import { arm } from './levels.ts'
 import { markPlates } from './losses.ts'
 import { goOn } from './runs.ts'
-import type { Task } from './state.ts'
-import { during, isStopped } from './state.ts'
+import { during, isStopped, type Task } from './state.ts'
 
 /** What a task that was just restored has to take up again: calls, back-offs, deadlines. */
 export function restored(task: Task, now: number, dice: () => number): Effect[] {

@@ -4,10 +4,8 @@
 import { create, toBinary, toJson } from '@bufbuild/protobuf'
 import { TimestampSchema, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { RetiredSchema, StepRunSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import type { Context } from './context.ts'
-import { imageName } from './context.ts'
+import { PlatePlanSchema, type PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import { imageName, type Context } from './context.ts'
 import type { Position } from './event.ts'
 import { plateOf, wellOf } from '@wellspring/lab/entity.ts'
 import { sha256 } from './keys.ts'
@@ -15,8 +13,7 @@ import { objectsOf, ownObjects } from './objects.ts'
 import { forgetPayload } from './payload.ts'
 import { refuse } from './refuse.ts'
 import { sameBytes } from './runs.ts'
-import type { Task } from './state.ts'
-import { BOUNDED_VERSION, RETIRING_VERSION, changesOf, needsVersion } from './state.ts'
+import { BOUNDED_VERSION, RETIRING_VERSION, changesOf, needsVersion, type Task } from './state.ts'
 
 /** Retires a plate that is at rest, or given up as it is. */
 export function retire(cx: Context, key: string): void {

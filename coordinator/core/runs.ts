@@ -3,18 +3,21 @@ import { create, fromBinary } from '@bufbuild/protobuf'
 import { Code } from '#proto/google/rpc/code_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { Purity } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { RunState, StepRunSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { RunState, StepRunSchema, type StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
-import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
-import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
-import { attemptFailed, beginAttempt, endAttempt, failureOf, forgetAttempts } from './attempts.ts'
-import { givenUp, succeeded } from './attempts.ts'
+import { StepFailureSchema, type StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
+import {
+  attemptFailed,
+  beginAttempt,
+  endAttempt,
+  failureOf,
+  forgetAttempts,
+  givenUp,
+  succeeded,
+} from './attempts.ts'
 import { isJudged, judge } from './pipeline/bands.ts'
-import type { BoundRequest } from './bind.ts'
-import { bindRequest, channelKindOf } from './bind.ts'
-import type { Context, Place } from './context.ts'
-import { plateStateOf } from './context.ts'
+import { bindRequest, channelKindOf, type BoundRequest } from './bind.ts'
+import { plateStateOf, type Context, type Place } from './context.ts'
 import type { Outcome } from './event.ts'
 import { blame, isSuspect } from './culprit.ts'
 import { invariant } from './invariant.ts'

@@ -1,16 +1,13 @@
 // In which state an entity is, in one word, and which members are holes. Questions for people; decisions ask members.ts.
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
-import { ClosedBy, HoleSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import { RunState, type StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { ClosedBy, HoleSchema, type Hole } from '#proto/wellspring/record/v1/output_pb.ts'
 import { create } from '@bufbuild/protobuf'
 import { groupOf } from './context.ts'
 import { levelOf, parentOf, plateOf } from '@wellspring/lab/entity.ts'
 import { imageOf, membersOf } from './life.ts'
 import { NEVER_ARRIVED, failedHole, standing } from './members.ts'
-import type { Task } from './state.ts'
-import { Member, isRetired, isStopped, memberIndexOf } from './state.ts'
+import { Member, isRetired, isStopped, memberIndexOf, type Task } from './state.ts'
 
 export type State =
   | 'WAITING'

@@ -1,19 +1,17 @@
 // What a task knows.
 import type { DescMessage } from '@bufbuild/protobuf'
 import { durationMs } from '@bufbuild/protobuf/wkt'
-import type { AcceptedLoss } from '#proto/wellspring/journal/v1/state_pb.ts'
 import {
   PlateStateSchema,
   RunPayloadSchema,
   SiteStateSchema,
   WellStateSchema,
+  type AcceptedLoss,
 } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import { PlatePlanSchema, type PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { planCut, siteCut } from './cut.ts'
-import type { Change, Entities } from './entities.ts'
-import { entities } from './entities.ts'
+import { entities, type Change, type Entities } from './entities.ts'
 import { belowPlate, levelOf, plateOf } from '@wellspring/lab/entity.ts'
 import type { Pipeline } from './pipeline/pipeline.ts'
 

@@ -1,6 +1,5 @@
 // Text from outside, cut to what records and state have room for. What they have room for is bytes, not characters.
-import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
-import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
+import { StepFailureSchema, type StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 
 /** Bytes of the texts of a failure, as UTF-8. */
 export const FAILURE_BYTES_MAX = { reason: 64, message: 1_024, hint: 256, replica: 255 } as const

@@ -1,7 +1,11 @@
 // Where the time of a step run went, from state alone: intervals that tile it without gap or overlap. Spans and
 // `why` are made of the same intervals, so they never disagree.
-import type { Attempt, Close, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import {
+  RunState,
+  type Attempt,
+  type Close,
+  type StepRun,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
 
 export type WaitKind = 'queue' | 'backoff' | 'siblings'
 

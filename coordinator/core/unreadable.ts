@@ -1,6 +1,10 @@
 // State that is not what this version wrote, or any before it, and state that it cannot write.
-import { fromBinary, mergeFromBinary } from '@bufbuild/protobuf'
-import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
+import {
+  fromBinary,
+  mergeFromBinary,
+  type DescMessage,
+  type MessageShape,
+} from '@bufbuild/protobuf'
 
 /** A record of state.v1 that cannot be read; the message names its key. */
 export class UnreadableState extends Error {}

@@ -7,12 +7,10 @@ import { addressesIn, taskAssigner } from './assigner.ts'
 import { bounded } from '@wellspring/kafka/connection.ts'
 import { DAMAGED, partitionBatch } from '@wellspring/kafka/fetched.ts'
 import { memberships, reports } from '@wellspring/kafka/patches.ts'
-import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
+import { INPUT_TOPICS, type InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { GroupListener, Positions } from './port.ts'
-import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { RecordBatch, Unreadable } from '@wellspring/kafka/records.ts'
-import type { Watchdog } from '@wellspring/kafka/watchdog.ts'
-import { startWatchdog } from '@wellspring/kafka/watchdog.ts'
+import { startWatchdog, type Watchdog } from '@wellspring/kafka/watchdog.ts'
 
 const limits = {
   heartbeatMs: 300,

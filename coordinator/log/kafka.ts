@@ -7,18 +7,24 @@ import { openReader, readPartition } from '@wellspring/kafka/fetch.ts'
 import { nameOf } from '@wellspring/kafka/fetched.ts'
 import { Group } from './group.ts'
 import { LogError } from '@wellspring/kafka/errors.ts'
-import { OUTPUT_TOPICS, PLATE_EVENT_PARTITIONS } from '@wellspring/kafka/topic-names.ts'
+import {
+  OUTPUT_TOPICS,
+  PLATE_EVENT_PARTITIONS,
+  type InputTopic,
+} from '@wellspring/kafka/topic-names.ts'
 import type { GroupListener, Log, Writer } from './port.ts'
-import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { LogRecord, Offsets, WriterId } from '@wellspring/kafka/records.ts'
 import { lending } from '@wellspring/kafka/responses.ts'
 import { openSettings } from '@wellspring/kafka/topic-settings.ts'
 import { checkTopics } from '@wellspring/kafka/topics.ts'
 import { TaskTrouble, unreadable } from '../task/trouble.ts'
-import { openTransactions } from '@wellspring/kafka/transactions.ts'
-import type { Outcome, Place, Transactions } from '@wellspring/kafka/transactions.ts'
-import type { Batches } from './writer.ts'
-import { largestBatches, openWriter } from './writer.ts'
+import {
+  openTransactions,
+  type Outcome,
+  type Place,
+  type Transactions,
+} from '@wellspring/kafka/transactions.ts'
+import { largestBatches, openWriter, type Batches } from './writer.ts'
 
 const limits = { closeMs: 2_000 } as const
 

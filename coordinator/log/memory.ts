@@ -2,19 +2,17 @@
 // itself; every reply goes through `reply`, so that the simulator decides when, and whether, it arrives.
 import { rangeOf } from '@wellspring/kafka/fetched.ts'
 import { lend } from './lent-record.ts'
-import type {
-  Input,
-  InputSettings,
-  LogRecord,
-  NewRecord,
-  Offsets,
+import {
+  lastOf,
+  type Input,
+  type InputSettings,
+  type LogRecord,
+  type NewRecord,
+  type Offsets,
 } from '@wellspring/kafka/records.ts'
-import type { InputTopic, OutputTopic } from '@wellspring/kafka/topic-names.ts'
-import type { Log, Positions } from './port.ts'
-import type { GroupListener, Writer } from './port.ts'
-import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
+import { INPUT_TOPICS, type InputTopic, type OutputTopic } from '@wellspring/kafka/topic-names.ts'
+import type { Log, Positions, GroupListener, Writer } from './port.ts'
 import { LogError } from '@wellspring/kafka/errors.ts'
-import { lastOf } from '@wellspring/kafka/records.ts'
 import { batchesOf } from '@wellspring/kafka/record-decoder.ts'
 import { refuseUnwritable, writable } from './writable.ts'
 

@@ -5,9 +5,18 @@ import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/ima
 import { SegmentNucleiService } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { PlateQualityService } from '#proto/wellspring/steps/platequality/v1/plate_quality_pb.ts'
 import { WellProfileService } from '#proto/wellspring/steps/wellprofile/v1/well_profile_pb.ts'
-import { channelImage, channelPixelOffset, close, each } from '../core/pipeline/pipeline.ts'
-import type { PipelineSpec } from '../core/pipeline/pipeline.ts'
-import { identity, image, out, plan, step } from '../core/pipeline/pipeline.ts'
+import {
+  channelImage,
+  channelPixelOffset,
+  close,
+  each,
+  identity,
+  image,
+  out,
+  plan,
+  step,
+  type PipelineSpec,
+} from '../core/pipeline/pipeline.ts'
 import { screeningBands } from './screening-bands.ts'
 
 const quality = step('image-quality', ImageQualityService.method.assessImage, {

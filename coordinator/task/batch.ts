@@ -1,20 +1,24 @@
 // What a flush writes, collected while the last one is under way.
 import { createHash } from 'node:crypto'
-import { create, toBinary } from '@bufbuild/protobuf'
-import type { MessageInitShape } from '@bufbuild/protobuf'
-import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf'
+import {
+  CheckpointSchema,
+  OwnerSchema,
+  type Checkpoint,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Call, Effect } from '../core/event.ts'
 import { invariant } from '../core/invariant.ts'
 import { sha256 } from '../core/keys.ts'
 import { taskOf } from '@wellspring/kafka/partition.ts'
-import type { Task } from '../core/state.ts'
-import { allRecords, changesOf, takeChanges } from '../core/state.ts'
+import { allRecords, changesOf, takeChanges, type Task } from '../core/state.ts'
 import type { Limits } from './limits.ts'
 import type { Said } from './crash-guard.ts'
-import type { InputTopic, OutputTopic } from '@wellspring/kafka/topic-names.ts'
+import {
+  PLATE_EVENT_PARTITIONS,
+  type InputTopic,
+  type OutputTopic,
+} from '@wellspring/kafka/topic-names.ts'
 import type { NewRecord, WriterId } from '@wellspring/kafka/records.ts'
-import { PLATE_EVENT_PARTITIONS } from '@wellspring/kafka/topic-names.ts'
 
 export const CHECKPOINT_KEY = '#ckpt'
 export const OWNER_KEY = '#owner'

@@ -5,10 +5,8 @@
 // A compressed batch is opened under the same guard as a record is taken in. What throws, and kills nobody, is known in
 // memory: the task is taken over again, since its state may be half changed, and what threw is set aside at once.
 import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { Input, WriterId } from '@wellspring/kafka/records.ts'
-import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
-import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
-import { lastOf } from '@wellspring/kafka/records.ts'
+import { lastOf, type Input, type WriterId } from '@wellspring/kafka/records.ts'
+import { INPUT_TOPICS, type InputTopic } from '@wellspring/kafka/topic-names.ts'
 
 /** Records taken one by one; then whatever was in hand at the last death is behind us. */
 const ALONE_RECORDS_MAX = 450

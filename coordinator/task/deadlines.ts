@@ -1,9 +1,8 @@
 // Completeness deadlines that fell due wait until the inputs were read to the ends listed afterwards, so that an
 // outage never closes a well over data that is waiting in the topic (docs/decisions/log.md, 4).
 import type { Clock } from '../clock.ts'
-import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
+import { INPUT_TOPICS, type InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { Offsets } from '@wellspring/kafka/records.ts'
-import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
 
 type Next = Readonly<Record<InputTopic, number>>
 

@@ -3,11 +3,15 @@
 import { invariant } from '../core/invariant.ts'
 import { openBatch } from '@wellspring/kafka/codecs.ts'
 import type { Limits } from './limits.ts'
-import type { Input, LogRecord, RecordBatch, Unreadable } from '@wellspring/kafka/records.ts'
+import {
+  lastOf,
+  type Input,
+  type LogRecord,
+  type RecordBatch,
+  type Unreadable,
+} from '@wellspring/kafka/records.ts'
 import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
-import { lastOf } from '@wellspring/kafka/records.ts'
-import type { RecordReader } from '@wellspring/kafka/record-decoder.ts'
-import { codecOf, countOf } from '@wellspring/kafka/record-decoder.ts'
+import { codecOf, countOf, type RecordReader } from '@wellspring/kafka/record-decoder.ts'
 
 /** A position passed without a record: control markers, aborted or compacted records. */
 type Passed = { readonly topic: InputTopic; readonly next: number }

@@ -1,12 +1,14 @@
 // Input that Kafka deleted before it was read, or whose topic was made anew: what is lost exactly, and whether a person
 // has let it go. Nothing is skipped without a count, a name and a person's word.
 import { fromBinary } from '@bufbuild/protobuf'
-import type { AcceptLoss, Command } from '#proto/wellspring/record/v1/input_pb.ts'
-import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
+import {
+  CommandSchema,
+  type AcceptLoss,
+  type Command,
+} from '#proto/wellspring/record/v1/input_pb.ts'
+import { INPUT_TOPICS, type InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { Log } from '../log/port.ts'
 import type { LogRecord, Offsets } from '@wellspring/kafka/records.ts'
-import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
 
 type Next = Readonly<Record<InputTopic, number>>
 

@@ -1,20 +1,21 @@
 // Records in: bytes to events. A record that cannot be taken in is an event too, never an exception.
-import { fromBinary } from '@bufbuild/protobuf'
-import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
+import { fromBinary, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
 import { createValidator } from '@bufbuild/protovalidate'
-import type { Command, ImageAcquired } from '#proto/wellspring/record/v1/input_pb.ts'
-import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
+import {
+  CommandSchema,
+  ImageAcquiredSchema,
+  type Command,
+  type ImageAcquired,
+} from '#proto/wellspring/record/v1/input_pb.ts'
 import type { Event, Position } from '../core/event.ts'
 import { partitionKey } from '@wellspring/lab/entity.ts'
 import { taskOf } from '@wellspring/kafka/partition.ts'
 import type { Logger } from '@wellspring/kafka/logger.ts'
-import type { Guilt } from './crash-guard.ts'
-import { PROCESSING_FAILED, failureOf } from './crash-guard.ts'
+import { PROCESSING_FAILED, failureOf, type Guilt } from './crash-guard.ts'
 import type { Clock } from '../clock.ts'
 import type { Input, LogRecord } from '@wellspring/kafka/records.ts'
 import { unreadable } from '@wellspring/kafka/record-decoder.ts'
-import type { UnknownFields } from './unknown-fields.ts'
-import { unknownFields } from './unknown-fields.ts'
+import { unknownFields, type UnknownFields } from './unknown-fields.ts'
 import { look } from '../wire.ts'
 
 /** Messages within a record; the largest plan has 1,536 wells and 32 channels. */

@@ -1,8 +1,7 @@
 // When a flush leaves: at once when the task was idle, spaced under load. What nobody waits for, because it puts
 // nothing on any topic but state, may keep company for a while: it is found again in the inputs if it is lost.
 import type { Clock } from '../clock.ts'
-import type { Budget, Limits } from './limits.ts'
-import { flushSpacingMs } from './limits.ts'
+import { flushSpacingMs, type Budget, type Limits } from './limits.ts'
 
 export type Pacer = {
   /** Something is to be flushed. An urgent wish brings a patient one forward. */

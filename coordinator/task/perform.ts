@@ -1,8 +1,7 @@
 // What the core asks for, carried out: records into the next flush, timers, calls.
 import type { Call, Effect } from '../core/event.ts'
 import type { Task } from '../core/state.ts'
-import type { Batch } from './batch.ts'
-import { addOutput, addRecord } from './batch.ts'
+import { addOutput, addRecord, type Batch } from './batch.ts'
 import type { Timers } from './timers.ts'
 import { spansRecord } from '../trace/records.ts'
 import { rootTraceparent } from '../trace/spans.ts'

@@ -3,20 +3,20 @@
 // also answers whether the last flush of the older owner, or our own lost one, was committed.
 import { randomBytes } from 'node:crypto'
 import { fromBinary } from '@bufbuild/protobuf'
-import type { Checkpoint, InputOffset } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { Task } from '../core/state.ts'
-import { loadState } from '../core/state.ts'
+import {
+  CheckpointSchema,
+  OwnerSchema,
+  type Checkpoint,
+  type InputOffset,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
+import { loadState, type Task } from '../core/state.ts'
 import { CHECKPOINT_KEY, JOURNAL_VERSION, OWNER_KEY, ownerRecord } from './batch.ts'
-import type { LetGo, LostInput } from './input-loss.ts'
-import { behind, isReset, lostInputs, wordsOn } from './input-loss.ts'
-import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
+import { behind, isReset, lostInputs, wordsOn, type LetGo, type LostInput } from './input-loss.ts'
+import { INPUT_TOPICS, type InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { Log, Writer } from '../log/port.ts'
 import type { LogRecord, Offsets } from '@wellspring/kafka/records.ts'
-import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
 import { LogError } from '@wellspring/kafka/errors.ts'
-import type { Trouble } from './trouble.ts'
-import { TaskTrouble, unreadable } from './trouble.ts'
+import { TaskTrouble, unreadable, type Trouble } from './trouble.ts'
 
 type Next = Record<InputTopic, number>
 

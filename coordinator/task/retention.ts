@@ -1,9 +1,8 @@
 // How far each input of a task is read, and how long until Kafka may delete what is not: said long before it happens.
 import type { Clock } from '../clock.ts'
 import type { InputSettings } from '@wellspring/kafka/records.ts'
-import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
+import { INPUT_TOPICS, type InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { Log } from '../log/port.ts'
-import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
 import type { Logger } from '@wellspring/kafka/logger.ts'
 
 export const limits = {

@@ -5,8 +5,7 @@ import type { Logger } from '@wellspring/kafka/logger.ts'
 import type { Clock } from '../clock.ts'
 import { asLogError } from '@wellspring/kafka/errors.ts'
 import type { Log } from '../log/port.ts'
-import type { ReadBack } from './restore.ts'
-import { apply, nothingRead } from './restore.ts'
+import { apply, nothingRead, type ReadBack } from './restore.ts'
 
 const limits = {
   everyMs: 1_000,

@@ -3,12 +3,10 @@
 // takes the task over in between finds the same again.
 import type { Event } from '../core/event.ts'
 import { isEntityKey, plateOf } from '@wellspring/lab/entity.ts'
-import type { Task } from '../core/state.ts'
-import { entityOf } from '../core/state.ts'
+import { entityOf, type Task } from '../core/state.ts'
 import { UnreadableState, UnwritableState } from '../core/unreadable.ts'
 import { PROCESSING_FAILED, failureOf } from './crash-guard.ts'
-import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
-import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
+import { INPUT_TOPICS, type InputTopic } from '@wellspring/kafka/topic-names.ts'
 import { LogError } from '@wellspring/kafka/errors.ts'
 import type { TaskOptions } from './options.ts'
 

@@ -1,8 +1,7 @@
 // The next of the inputs, taken in under the guard against what kills a process or throws.
 import type { Event } from '../core/event.ts'
 import { UnreadableState } from '../core/unreadable.ts'
-import type { CrashGuard } from './crash-guard.ts'
-import { failureOf } from './crash-guard.ts'
+import { failureOf, type CrashGuard } from './crash-guard.ts'
 import type { Inbox } from './inbox.ts'
 import type { Intake } from './intake.ts'
 import { LogError } from '@wellspring/kafka/errors.ts'

@@ -3,10 +3,8 @@
 import { emptyTask } from '../core/state.ts'
 import { pause } from '../clock.ts'
 import { LogError, asLogError } from '@wellspring/kafka/errors.ts'
-import type { Restored } from './restore.ts'
-import { lookAgain, nothingRead, takeOver } from './restore.ts'
-import type { Trouble } from './trouble.ts'
-import { troubleOf } from './trouble.ts'
+import { lookAgain, nothingRead, takeOver, type Restored } from './restore.ts'
+import { troubleOf, type Trouble } from './trouble.ts'
 import type { TaskOptions } from './options.ts'
 import { inTask } from './scope.ts'
 

@@ -1,13 +1,17 @@
 // Small builders for OTLP messages, and the texts that go into them.
 import { create } from '@bufbuild/protobuf'
-import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
-import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
+import {
+  ExportTraceServiceRequestSchema,
+  type ExportTraceServiceRequest,
+} from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { AnyValue, KeyValue } from '#proto/opentelemetry/proto/common/v1/common_pb.ts'
-import type { Span, Span_Link, Status } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import {
   Span_LinkSchema,
   Status_StatusCode,
   StatusSchema,
+  type Span,
+  type Span_Link,
+  type Status,
 } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import { ErrorClass, ErrorClassSchema } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'

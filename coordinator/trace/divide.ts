@@ -1,8 +1,7 @@
 // Divides a scanned OTLP request by trace: what goes to spans.v1 under its trace id as the key, the layout of stock
 // collectors' Kafka receivers with traces partitioned by id. Bytes are copied as they came, nothing is decoded, and
 // nothing is copied before it is known how much it is.
-import type { Scanned, ScannedGroup, ScannedSpan, Slice } from './scan.ts'
-import { Unfit } from './scan.ts'
+import { Unfit, type Scanned, type ScannedGroup, type ScannedSpan, type Slice } from './scan.ts'
 
 export const divideLimits = {
   tracesMax: 4_096,

@@ -3,8 +3,11 @@
 import { toBinary } from '@bufbuild/protobuf'
 import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { AnyValue, KeyValue } from '#proto/opentelemetry/proto/common/v1/common_pb.ts'
-import type { Span, Status } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
-import { Span_LinkSchema } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
+import {
+  Span_LinkSchema,
+  type Span,
+  type Status,
+} from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 
 const VARINT = 0
 const FIXED64 = 1

@@ -1,8 +1,10 @@
 // OTLP over HTTP, the sending side: spans on their way to the lab's own tracing backend. Telemetry gives way: what the
 // backend does not take in time is dropped and counted, never waited for. Nothing is lost: spans.v1 keeps all of it.
 import { toBinary } from '@bufbuild/protobuf'
-import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
-import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
+import {
+  ExportTraceServiceRequestSchema,
+  type ExportTraceServiceRequest,
+} from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 
 const defaults = {
   queueBytesMax: 16 * 1024 * 1024,

@@ -1,14 +1,20 @@
 // The parts of a trace below its root: steps, waits, attempts.
-import type { Span_Link, Status } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
-import { Span_SpanKind as Kind } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
-import type { Attempt, StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { RunState, RunStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import {
+  Span_SpanKind as Kind,
+  type Span_Link,
+  type Status,
+} from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
+import {
+  RunState,
+  RunStateSchema,
+  type Attempt,
+  type StepRun,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { attemptFailure, failureOf } from '../core/attempts.ts'
 import type { Interval, RunTime } from '../core/timeline.ts'
 import { wordOf } from '../core/view/word.ts'
-import type { attributes } from './build.ts'
-import { className, failedStatus } from './build.ts'
+import { className, failedStatus, type attributes } from './build.ts'
 
 export type Part = {
   readonly part: string

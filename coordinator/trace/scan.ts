@@ -1,8 +1,7 @@
 // Looks through an OTLP request as it came, without making anything of it: what is not within bounds is never built.
 // A damaged request is refused whole; of a sound one, spans that are out of bounds are left out one by one.
 import { isUtf8 } from 'node:buffer'
-import type { FieldShape, Shape } from './shapes.ts'
-import { requestShape, WIRE } from './shapes.ts'
+import { requestShape, WIRE, type FieldShape, type Shape } from './shapes.ts'
 
 export const scanLimits = {
   /** Of one request. */

@@ -1,6 +1,5 @@
 // What the wire may say where in an OTLP request, read off its descriptors once.
-import type { DescField, DescMessage } from '@bufbuild/protobuf'
-import { ScalarType } from '@bufbuild/protobuf'
+import { ScalarType, type DescField, type DescMessage } from '@bufbuild/protobuf'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 
 /** Wire types of protobuf; groups (3, 4) are none of ours. */

@@ -1,11 +1,11 @@
 // Spans as a pure function of state: whoever takes a task over can only repeat the same bytes. One bounded trace per
 // entity, whose leaves (waits and attempts) tile the time from the first moment to the last outcome.
 import { create } from '@bufbuild/protobuf'
-import type { Span } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import {
   Span_SpanKind as Kind,
   Status_StatusCode,
   StatusSchema,
+  type Span,
 } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import { Level, LevelSchema } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
@@ -16,12 +16,10 @@ import { spanId, traceId } from '../core/keys.ts'
 import { imageOf, lifeOf, membersOf, traceNumberOf } from '../core/life.ts'
 import type { Pipeline } from '../core/pipeline/pipeline.ts'
 import type { Task } from '../core/state.ts'
-import type { Life, RunTime } from '../core/timeline.ts'
-import { latestRuns, traceNumber } from '../core/timeline.ts'
+import { latestRuns, traceNumber, type Life, type RunTime } from '../core/timeline.ts'
 import { wordOf } from '../core/view/word.ts'
 import { attributes, bytesOf, failedStatus, nanos, rootLink, traceparentLink } from './build.ts'
-import type { Part } from './parts.ts'
-import { beyond, runParts, wait } from './parts.ts'
+import { beyond, runParts, wait, type Part } from './parts.ts'
 
 /** Bounds of a trace. linksMax is what OpenTelemetry SDKs and backends keep by default. */
 const limits = { spansMax: 128, linksMax: 128, runsMax: 16, attemptsMax: 32 } as const

@@ -2,8 +2,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import type { JarSet } from './jars.ts'
-import { ensureJars } from './jars.ts'
+import { ensureJars, type JarSet } from './jars.ts'
 
 const run = promisify(execFile)
 const project = join(import.meta.dirname, '..', '..')

@@ -1,7 +1,6 @@
 // Opening compressed batches. What comes out is bounded, whatever a batch claims: memory follows what is taken in, not
 // what a producer writes.
-import { gunzipSync, zstdDecompressSync } from 'node:zlib'
-import type { ZstdOptions } from 'node:zlib'
+import { gunzipSync, zstdDecompressSync, type ZstdOptions } from 'node:zlib'
 import { lz4Decompress } from './lz4.ts'
 import type { RecordBatch, Unreadable } from './records.ts'
 import { RecordReader, bodyOf, codecOf, isOld, unreadable } from './record-decoder.ts'

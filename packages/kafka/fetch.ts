@@ -1,18 +1,23 @@
 // Reading by position, without a consumer group: state, offsets, and topics for the console and the tools.
 import type { Kafka } from 'kafkajs'
 import { toLogError } from './connection.ts'
-import { clusterOf, earliest, latest, readCommitted, readUncommitted } from './internals.ts'
+import {
+  clusterOf,
+  earliest,
+  latest,
+  readCommitted,
+  readUncommitted,
+  type Broker,
+  type Cluster,
+} from './internals.ts'
 import { OPENED_BYTES_MAX } from './codecs.ts'
-import { DAMAGED, rangeOf, readAll } from './fetched.ts'
-import type { PartitionData, Range } from './fetched.ts'
-import type { Broker, Cluster } from './internals.ts'
+import { DAMAGED, rangeOf, readAll, type PartitionData, type Range } from './fetched.ts'
 import { LogError } from './errors.ts'
 import type { InputTopic, OutputTopic } from './topic-names.ts'
 import type { LogRecord, Offsets, Unreadable } from './records.ts'
 import { timeOf } from './record-decoder.ts'
 import { giveBack } from './responses.ts'
-import type { Patience } from './retried.ts'
-import { retried } from './retried.ts'
+import { retried, type Patience } from './retried.ts'
 
 const limits = {
   partitionBytesMax: 2 * 1024 * 1024,

@@ -2,9 +2,7 @@
 // class knows records only, and fails a whole fetch over a batch that is odd.
 import { openBatch } from './codecs.ts'
 import type { InputTopic, OutputTopic } from './topic-names.ts'
-import type { LogRecord, RecordBatch, Unreadable } from './records.ts'
-import { lastOf } from './records.ts'
-import type { RawBatch } from './record-decoder.ts'
+import { lastOf, type LogRecord, type RecordBatch, type Unreadable } from './records.ts'
 import {
   RecordReader,
   bodyOf,
@@ -13,6 +11,7 @@ import {
   isIntact,
   unreadable,
   writingOf,
+  type RawBatch,
 } from './record-decoder.ts'
 
 export type AbortedTransaction = { readonly producerId: string; readonly firstOffset: string }

@@ -10,12 +10,16 @@ import { PartitionBatch } from './fetched.ts'
 import { groupByPartition } from './patched.ts'
 import type { WriterId } from './records.ts'
 import { batchesIn } from './record-decoder.ts'
-import type { BatchInit, Encoded, RecordInit } from './record-encoder.ts'
-import { DELTA_MAX, encodeBatch, encodeRecord } from './record-encoder.ts'
-import { receive } from './responses.ts'
-import type { Receiver } from './responses.ts'
-import type { Patience } from './retried.ts'
-import { retried } from './retried.ts'
+import {
+  DELTA_MAX,
+  encodeBatch,
+  encodeRecord,
+  type BatchInit,
+  type Encoded,
+  type RecordInit,
+} from './record-encoder.ts'
+import { receive, type Receiver } from './responses.ts'
+import { retried, type Patience } from './retried.ts'
 
 export type Kafkajs = typeof kafkajsModule
 

@@ -2,8 +2,13 @@
 // buffers, two longs and an object of every batch's facts per record, and fails a whole fetch over one that is odd;
 // here nothing that a batch holds makes reading it throw: what cannot be read is told with its offsets.
 import { crc32c } from './crc32c.ts'
-import type { LogRecord, RecordBatch, RecordHeaders, Unreadable } from './records.ts'
-import { HEADERS_KEPT } from './records.ts'
+import {
+  HEADERS_KEPT,
+  type LogRecord,
+  type RecordBatch,
+  type RecordHeaders,
+  type Unreadable,
+} from './records.ts'
 
 /** Largest record that is taken in: key, value and headers. Brokers take batches of 1 MB unless told otherwise. */
 export const RECORD_BYTES_MAX = 1024 * 1024

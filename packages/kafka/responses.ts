@@ -1,8 +1,7 @@
 // A broker's responses, put together as their parts arrive. kafkajs keeps the parts and copies them into a new buffer in
 // the end; with a million records of state the memory that the collector chases then is a third of a restore. Here a part
 // goes to its place at once, and the buffer of a response that its reader gave back takes the next one.
-import type { Socket } from 'node:net'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 
 const limits = {
   /** What is read from a socket at once. */

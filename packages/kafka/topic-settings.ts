@@ -2,9 +2,8 @@
 // is named with the command that puts it right.
 import type { Admin, Kafka } from 'kafkajs'
 import { kafkajs } from './patches.ts'
-import { INPUT_TOPICS } from './topic-names.ts'
+import { INPUT_TOPICS, type InputTopic } from './topic-names.ts'
 import type { InputSettings } from './records.ts'
-import type { InputTopic } from './topic-names.ts'
 
 /** Asked for again after so long. */
 const FRESH_MS = 60_000

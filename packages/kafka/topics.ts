@@ -1,8 +1,7 @@
 // The topics: what they are, made when missing, refused when their partition counts do not fit.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Admin, ITopicConfig } from 'kafkajs'
-import { createKafka, toLogError } from './connection.ts'
-import type { ConnectionOptions } from './connection.ts'
+import { createKafka, toLogError, type ConnectionOptions } from './connection.ts'
 import type { Reader, TopicName } from './fetch.ts'
 import { describeInputs } from './topic-settings.ts'
 import { INPUT_TOPICS, OUTPUT_TOPICS, PLATE_EVENT_PARTITIONS } from './topic-names.ts'

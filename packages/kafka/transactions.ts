@@ -4,13 +4,11 @@
 import type { Kafka } from 'kafkajs'
 import { toLogError } from './connection.ts'
 import { describeProducers, describeTransaction } from './describe.ts'
-import { clusterOf } from './internals.ts'
-import type { Broker, Cluster } from './internals.ts'
+import { clusterOf, type Broker, type Cluster } from './internals.ts'
 import { modules } from './patches.ts'
 import type { OutputTopic } from './topic-names.ts'
 import type { WriterId } from './records.ts'
-import type { Patience } from './retried.ts'
-import { retried } from './retried.ts'
+import { retried, type Patience } from './retried.ts'
 
 /** While a broker that has just started loads what its coordinator knows. */
 const patience: Patience = { firstMs: 50, maxMs: 50, totalMs: 3_000 }

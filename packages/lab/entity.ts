@@ -1,8 +1,7 @@
 // Entity keys: the text that names a plate acquisition, well, site or image everywhere. Frozen by test vectors
 // (test/core/ids.test.ts): changing one orphans state, results and traces that exist.
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { Identity } from '#proto/wellspring/lab/v1/identity_pb.ts'
-import { IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
+import { IdentitySchema, type Identity } from '#proto/wellspring/lab/v1/identity_pb.ts'
 
 /** Canonical text of an identity: experiment/plate/acquisition[/well/tN[/sN[/zN/channel]]]. */
 export function entityKey(identity: Identity): string {

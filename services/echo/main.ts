@@ -1,6 +1,9 @@
 // The echo service: answers with a digest of what it was asked.
-import type { EchoMember } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import { EchoErrorSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
+import {
+  EchoErrorSchema,
+  EchoService,
+  type EchoMember,
+} from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { serve } from '../kit/serve.ts'
 import { digestOf, echo, mustBeThere, texts } from './echo.ts'
 

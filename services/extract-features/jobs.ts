@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { FetchResult } from '../kit/http.ts'
-import { fetchJson, fetchText } from '../kit/http.ts'
+import { fetchJson, fetchText, type FetchResult } from '../kit/http.ts'
 import { isUnsupportedKind } from '../kit/images.ts'
 import type { Call } from '../kit/serve.ts'
 

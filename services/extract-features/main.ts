@@ -1,12 +1,11 @@
 // Step extract-features: wraps a job server that forgets its jobs when it is started again.
-import type { ExtractFeaturesRequest } from '#proto/wellspring/steps/features/v1/extract_features_pb.ts'
 import {
   ExtractFeaturesErrorSchema,
   ExtractFeaturesService,
+  type ExtractFeaturesRequest,
 } from '#proto/wellspring/steps/features/v1/extract_features_pb.ts'
 import { openImage } from '../kit/images.ts'
-import type { Call } from '../kit/serve.ts'
-import { serve } from '../kit/serve.ts'
+import { serve, type Call } from '../kit/serve.ts'
 import { runJob } from './jobs.ts'
 import { checkTable, columnsOf, emptyTable } from './table.ts'
 

@@ -1,13 +1,12 @@
 // Step image-quality: wraps the lab's HTTP program, which answers numbers as text and some errors as 200.
-import type { AssessImageRequest } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import {
   ImageQualityErrorSchema,
   ImageQualityService,
+  type AssessImageRequest,
 } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { openImage } from '../kit/images.ts'
-import type { Call } from '../kit/serve.ts'
-import { serve } from '../kit/serve.ts'
+import { serve, type Call } from '../kit/serve.ts'
 import { ask } from './program.ts'
 
 const kindNames: Readonly<Record<number, string>> = {

@@ -1,5 +1,4 @@
-import type { FetchResult } from '../kit/http.ts'
-import { fetchJson } from '../kit/http.ts'
+import { fetchJson, type FetchResult } from '../kit/http.ts'
 import { withinTime } from '../kit/images.ts'
 import type { Call } from '../kit/serve.ts'
 import { classify } from './classify.ts'

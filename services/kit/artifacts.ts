@@ -1,7 +1,6 @@
 // Input files by reference: read only below the roots, and only as announced.
 import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
-import type { OpenFile } from '../../proto/artifact-file.ts'
-import { FileRefused, fileRoots, sha256Of } from '../../proto/artifact-file.ts'
+import { FileRefused, fileRoots, sha256Of, type OpenFile } from '../../proto/artifact-file.ts'
 import { refusedArtifact } from './errors.ts'
 import { isDirectory } from './files.ts'
 

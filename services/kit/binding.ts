@@ -1,8 +1,7 @@
 // What an idempotency key stands for: whoever comes with the key and another entity, step, generation or input gets no
 // answer that is not theirs.
 import { createHash } from 'node:crypto'
-import type { DescMessage, Message } from '@bufbuild/protobuf'
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { create, fromBinary, toBinary, type DescMessage, type Message } from '@bufbuild/protobuf'
 import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import type { StepError } from './call.ts'

@@ -1,6 +1,12 @@
 // Bytes to a request and a handler's answer to bytes, both checked against the contract's rules.
-import type { DescMessage, DescMethodUnary, Message } from '@bufbuild/protobuf'
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import {
+  create,
+  fromBinary,
+  toBinary,
+  type DescMessage,
+  type DescMethodUnary,
+  type Message,
+} from '@bufbuild/protobuf'
 import type { Validator } from '@bufbuild/protovalidate'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import { badResponse, invalidRequest } from './errors.ts'

@@ -1,6 +1,5 @@
 // Runs a command-line program as a step: its own process group, bounded time and text, no child left behind.
-import { spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { namesGiven, programEnvironment } from './environment.ts'
 
 export type CommandOptions = {

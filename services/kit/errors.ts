@@ -1,18 +1,14 @@
 // From what went wrong to what travels: google.rpc.Status with ErrorInfo, in the contract's words and of bounded size.
-import type { Metadata as GrpcMetadata } from '@grpc/grpc-js'
-import { Metadata } from '@grpc/grpc-js'
-import type { DescEnum } from '@bufbuild/protobuf'
-import { create, getOption, toBinary } from '@bufbuild/protobuf'
+import { Metadata, type Metadata as GrpcMetadata } from '@grpc/grpc-js'
+import { create, getOption, toBinary, type DescEnum } from '@bufbuild/protobuf'
 import { anyPack, durationFromMs } from '@bufbuild/protobuf/wkt'
 import { Code } from '#proto/google/rpc/code_pb.ts'
 import { ErrorInfoSchema, RetryInfoSchema } from '#proto/google/rpc/error_details_pb.ts'
 import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
 import { ErrorClass, ErrorClassSchema } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { error as errorOption } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { KitReason, ProgramEnded } from '../../proto/kit-reasons.ts'
-import { PROGRAM_ENDED } from '../../proto/kit-reasons.ts'
-import type { Failure } from './call.ts'
-import { StepError } from './call.ts'
+import { PROGRAM_ENDED, type KitReason, type ProgramEnded } from '../../proto/kit-reasons.ts'
+import { StepError, type Failure } from './call.ts'
 
 /** What a person reads of an error, characters. Longer trailers end the whole connection at some peers. */
 export const messageCharsMax = 1_024

@@ -1,10 +1,8 @@
 // Executions by idempotency key: one at a time per key in a process, living apart from the callers that wait for it.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Binding } from './binding.ts'
-import { checkBinding } from './binding.ts'
+import { checkBinding, type Binding } from './binding.ts'
 import type { Answers, Effects } from './effects.ts'
-import { ended, full } from './errors.ts'
-import type { EndReason } from './errors.ts'
+import { ended, full, type EndReason } from './errors.ts'
 import { logError } from './log.ts'
 
 export type Job = {

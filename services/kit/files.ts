@@ -2,8 +2,7 @@
 import { constants } from 'node:fs'
 import { chmod, lstat, mkdir, open, readdir, realpath, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import type { OpenFile } from '../../proto/artifact-file.ts'
-import { FileRefused, openPlain } from '../../proto/artifact-file.ts'
+import { FileRefused, openPlain, type OpenFile } from '../../proto/artifact-file.ts'
 import { logError } from './log.ts'
 
 /** Modes of what is kept: others may not even list it. A umask can only take away from them. */

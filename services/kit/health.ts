@@ -1,7 +1,12 @@
 // grpc.health.v1.Health, by hand: two messages of one field each (https://github.com/grpc/grpc-proto, health.proto).
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
-import type { Server, ServerUnaryCall, ServerWritableStream, sendUnaryData } from '@grpc/grpc-js'
-import { status } from '@grpc/grpc-js'
+import {
+  status,
+  type Server,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type sendUnaryData,
+} from '@grpc/grpc-js'
 
 export const Serving = { SERVING: 1, NOT_SERVING: 2, SERVICE_UNKNOWN: 3 } as const
 export type Serving = (typeof Serving)[keyof typeof Serving]

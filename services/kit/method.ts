@@ -1,25 +1,32 @@
 // One method of a service, from the bytes that come in to the bytes or the failure that go out.
 import { tmpdir } from 'node:os'
 import type { ServerUnaryCall, handleUnaryCall } from '@grpc/grpc-js'
-import type { DescMessage, DescMethodUnary, DescService, Message } from '@bufbuild/protobuf'
-import { create, getOption } from '@bufbuild/protobuf'
+import {
+  create,
+  getOption,
+  type DescMessage,
+  type DescMethodUnary,
+  type DescService,
+  type Message,
+} from '@bufbuild/protobuf'
 import { durationMs } from '@bufbuild/protobuf/wkt'
 import type { Validator } from '@bufbuild/protovalidate'
 import { ALONE } from '../../proto/kit-reasons.ts'
 import { Code } from '#proto/google/rpc/code_pb.ts'
-import { Purity, step as stepOption } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { StepPolicy } from '#proto/wellspring/contract/v1/options_pb.ts'
+import {
+  Purity,
+  step as stepOption,
+  type StepPolicy,
+} from '#proto/wellspring/contract/v1/options_pb.ts'
 import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
-import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
-import { CallContextSchema } from '#proto/wellspring/step/v1/call_pb.ts'
+import { CallContextSchema, type CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import type { Roots } from './artifacts.ts'
 import { bindingOf } from './binding.ts'
 import type { Call, Failure, StepError } from './call.ts'
 import { decodeRequest, encodeResponse } from './codec.ts'
 import type { Effects } from './effects.ts'
 import { hasCode } from './files.ts'
-import type { ErrorTable } from './errors.ts'
-import { className, diskFull, failureOf, statusOf } from './errors.ts'
+import { className, diskFull, failureOf, statusOf, type ErrorTable } from './errors.ts'
 import type { Caller, Execution, Executions, Slots } from './executions.ts'
 import { logError } from './log.ts'
 import type { TraceSpan, Tracing } from './trace.ts'

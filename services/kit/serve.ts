@@ -1,41 +1,43 @@
 // Serves a step: everything a wrapper gets for free, put together.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { DescEnum, DescMethod, DescMethodUnary, DescService } from '@bufbuild/protobuf'
-import { create } from '@bufbuild/protobuf'
+import {
+  create,
+  type DescEnum,
+  type DescMethod,
+  type DescMethodUnary,
+  type DescService,
+} from '@bufbuild/protobuf'
 import { createValidator } from '@bufbuild/protovalidate'
-import type {
-  ServerOptions,
-  ServerUnaryCall,
-  UntypedHandleCall,
-  sendUnaryData,
+import {
+  Server,
+  ServerCredentials,
+  type ServerOptions,
+  type ServerUnaryCall,
+  type UntypedHandleCall,
+  type sendUnaryData,
 } from '@grpc/grpc-js'
-import { Server, ServerCredentials } from '@grpc/grpc-js'
-import type { CancelRequest, CancelResponse } from '#proto/wellspring/step/v1/introspection_pb.ts'
-import type {
-  DescribeRequest,
-  DescribeResponse,
-} from '#proto/wellspring/step/v1/introspection_pb.ts'
 import {
   CancelResponseSchema,
   DescribeResponseSchema,
   StepIntrospectionService,
+  type CancelRequest,
+  type CancelResponse,
+  type DescribeRequest,
+  type DescribeResponse,
 } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { fileDescriptorSet } from '../../proto/descriptor-set.ts'
 import { contractDigest } from '../../proto/digest.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
 import { openRoots } from './artifacts.ts'
 import type { Handlers } from './call.ts'
-import type { Config } from './config.ts'
-import { readConfig } from './config.ts'
+import { readConfig, type Config } from './config.ts'
 import { createAnswers, openEffects } from './effects.ts'
 import { errorTable } from './errors.ts'
-import type { Executions } from './executions.ts'
-import { createExecutions } from './executions.ts'
+import { createExecutions, type Executions } from './executions.ts'
 import { addHealth } from './health.ts'
 import { logError, sayReady } from './log.ts'
-import type { Handler, Shared } from './method.ts'
-import { serveMethod } from './method.ts'
+import { serveMethod, type Handler, type Shared } from './method.ts'
 import { openStore } from './store.ts'
 import { openTracing } from './trace.ts'
 

@@ -1,15 +1,21 @@
 // The artifact store: files published under their call's name, all or none, written once, and never through a link.
 import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
-import { lstat, mkdir, open, readdir, realpath, rename, rm } from 'node:fs/promises'
+import {
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  type FileHandle,
+} from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { create } from '@bufbuild/protobuf'
-import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
-import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
+import { ArtifactSchema, type Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
-import type { OpenFile } from '../../proto/artifact-file.ts'
 import {
   artifactBytesMax,
   FileRefused,
@@ -17,6 +23,7 @@ import {
   openPlain,
   realPathOf,
   sha256Of,
+  type OpenFile,
 } from '../../proto/artifact-file.ts'
 import type { PublishFile } from './call.ts'
 import { badResponse, invalidRequest } from './errors.ts'

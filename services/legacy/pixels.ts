@@ -1,8 +1,6 @@
 // Reads and writes images for the programs: grey levels as they were stored, or an error, never other numbers.
-import sharp from 'sharp'
-import type { SharpOptions } from 'sharp'
-import type { GreyImage } from '../../formats/kinds.ts'
-import { READ_KINDS, pixelsMax } from '../../formats/kinds.ts'
+import sharp, { type SharpOptions } from 'sharp'
+import { READ_KINDS, pixelsMax, type GreyImage } from '../../formats/kinds.ts'
 import { lookAt } from '../../formats/look.ts'
 import { laidOut, tilesAsStrips } from './tiles.ts'
 

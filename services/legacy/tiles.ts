@@ -1,11 +1,9 @@
 // Reads the tiles of a TIFF. libvips paints a tile that it cannot decode black and says nothing, whatever failOn is;
 // of a strip it says so. A tile is packed as a strip of its size is, so the tiles are handed to it as strips.
 import { open } from 'node:fs/promises'
-import { blocksOf } from '../../formats/complete.ts'
-import type { Block } from '../../formats/complete.ts'
+import { blocksOf, type Block } from '../../formats/complete.ts'
 import { withSource } from '../../formats/source.ts'
-import { traitsOf } from '../../formats/tiff-kind.ts'
-import type { Traits } from '../../formats/tiff-kind.ts'
+import { traitsOf, type Traits } from '../../formats/tiff-kind.ts'
 import { findPage } from '../../formats/tiff-pages.ts'
 import { numbersOf, readHeader, tags } from '../../formats/tiff.ts'
 

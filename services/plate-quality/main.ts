@@ -1,9 +1,9 @@
 // Step plate-quality: are the controls apart, and what is missing?
 import { WellRole } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import type { AssessPlateRequest } from '#proto/wellspring/steps/platequality/v1/plate_quality_pb.ts'
 import {
   PlateQualityErrorSchema,
   PlateQualityService,
+  type AssessPlateRequest,
 } from '#proto/wellspring/steps/platequality/v1/plate_quality_pb.ts'
 import { serve } from '../kit/serve.ts'
 import { robustSsmd, robustZPrime, ssmd, variation, zPrime } from './statistics.ts'

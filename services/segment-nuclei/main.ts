@@ -2,17 +2,15 @@
 // code, done file, tables and label image together.
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import type { SegmentNucleiRequest } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import {
   SegmentNucleiErrorSchema,
   SegmentNucleiService,
+  type SegmentNucleiRequest,
 } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
-import type { CommandResult } from '../kit/command.ts'
-import { runCommand } from '../kit/command.ts'
+import { runCommand, type CommandResult } from '../kit/command.ts'
 import { readLeft } from '../kit/files.ts'
 import { isUnsupportedKind, openImage } from '../kit/images.ts'
-import type { Call } from '../kit/serve.ts'
-import { serve } from '../kit/serve.ts'
+import { serve, type Call } from '../kit/serve.ts'
 import { readOutput } from './output.ts'
 
 const standIn = `${process.execPath} ${resolve(import.meta.dirname, '../legacy/nucseg/main.ts')}`

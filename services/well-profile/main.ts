@@ -1,15 +1,13 @@
 // Step well-profile: medians over all objects of a well.
 import { readFile } from 'node:fs/promises'
 import { parse } from 'csv-parse/sync'
-import type { ProfileWellRequest } from '#proto/wellspring/steps/wellprofile/v1/well_profile_pb.ts'
 import {
   WellProfileErrorSchema,
   WellProfileService,
+  type ProfileWellRequest,
 } from '#proto/wellspring/steps/wellprofile/v1/well_profile_pb.ts'
-import type { Call } from '../kit/serve.ts'
-import { serve } from '../kit/serve.ts'
-import type { Table } from './profile.ts'
-import { columnsDiffer, mediansOf } from './profile.ts'
+import { serve, type Call } from '../kit/serve.ts'
+import { columnsDiffer, mediansOf, type Table } from './profile.ts'
 
 await serve({
   name: 'well-profile',

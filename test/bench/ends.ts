@@ -2,8 +2,7 @@
 // looked at.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createKafka } from '@wellspring/kafka/connection.ts'
-import { openReader } from '@wellspring/kafka/fetch.ts'
-import type { TopicName } from '@wellspring/kafka/fetch.ts'
+import { openReader, type TopicName } from '@wellspring/kafka/fetch.ts'
 import type { LogRecord } from '@wellspring/kafka/records.ts'
 import type { Stage } from '../e2e/stage.ts'
 

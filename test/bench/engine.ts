@@ -1,13 +1,11 @@
 // The production tasks in this process, over a log that forgets and services that answer at once: what is left is the
 // engine itself.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { create, toBinary } from '@bufbuild/protobuf'
-import type { DescMethod } from '@bufbuild/protobuf'
+import { create, toBinary, type DescMethod } from '@bufbuild/protobuf'
 import type { Caller } from '../../coordinator/calls/port.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import { taskOf } from '@wellspring/kafka/partition.ts'
-import type { Host } from '../../coordinator/task/host.ts'
-import { host } from '../../coordinator/task/host.ts'
+import { host, type Host } from '../../coordinator/task/host.ts'
 import type { OutgoingRecord } from '@wellspring/kafka/client.ts'
 import { systemClock } from '../../coordinator/clock.ts'
 import { OWNER_KEY } from '../../coordinator/task/batch.ts'

@@ -5,8 +5,7 @@ import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { taskOf } from '@wellspring/kafka/partition.ts'
 import type { OutgoingRecord } from '@wellspring/kafka/client.ts'
 import { createKafka } from '@wellspring/kafka/connection.ts'
-import { imageRecords, planOf } from '../e2e/stage.ts'
-import type { Layout, Stage } from '../e2e/stage.ts'
+import { imageRecords, planOf, type Layout, type Stage } from '../e2e/stage.ts'
 
 const limits = { sendRecords: 2_000, transactionMs: 300_000 } as const
 

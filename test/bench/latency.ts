@@ -3,8 +3,7 @@ import { rm } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openStage, imageRecords, planOf, planRecord } from '../e2e/stage.ts'
 import { benchBrokers } from './brokers.ts'
-import type { Figures, Say } from './figures.ts'
-import { quantile, rounded, setting } from './figures.ts'
+import { quantile, rounded, setting, type Figures, type Say } from './figures.ts'
 
 const SERVICE_MS = 50
 const EVERY_MS = 50

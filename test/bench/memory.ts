@@ -1,20 +1,16 @@
 // Memory: what the coordinator keeps per open image key, with 1 M images whose image and site steps are done, six
 // channels a site, in plates that are still open. The production tasks over a log that forgets.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { create, toBinary } from '@bufbuild/protobuf'
-import type { DescMethod } from '@bufbuild/protobuf'
+import { create, toBinary, type DescMethod } from '@bufbuild/protobuf'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { hex, sha256 } from '../../coordinator/core/keys.ts'
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import type { Layout } from '../e2e/stage.ts'
-import { imageRecords, planRecord } from '../e2e/stage.ts'
+import { imageRecords, planRecord, type Layout } from '../e2e/stage.ts'
 import { pipeline } from '../pipelines/echo-levels.ts'
-import type { Engine } from './engine.ts'
-import { openEngine } from './engine.ts'
+import { openEngine, type Engine } from './engine.ts'
 import { plansFor } from './feed.ts'
-import type { Figures, Say } from './figures.ts'
-import { rounded, setting } from './figures.ts'
+import { rounded, setting, type Figures, type Say } from './figures.ts'
 
 const TASKS = 8
 const TARGET_BYTES = 700

@@ -2,8 +2,7 @@
 import { csvRows, dataDir, inData } from '../services/legacy/shared-data.ts'
 import { segmentNuclei } from '../../services/legacy/nucseg/segment.ts'
 import { readPixels } from '../../services/legacy/pixels.ts'
-import type { Figures, Say } from './figures.ts'
-import { median, quantile, rounded } from './figures.ts'
+import { median, quantile, rounded, type Figures, type Say } from './figures.ts'
 
 const TARGET = { median: 0.05, p90: 0.12, secondsPerField: 0.25 }
 const BBBC039 = 'bbbc039-u2os-nuclei'

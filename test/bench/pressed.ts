@@ -1,10 +1,15 @@
 // A step service of a process of its own: so many slots, so long a call. Its parent sets both, hangs it, and is told
 // what happened since it last did. Without the kit, so that nothing but this decides what is answered.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { DescEnum, DescMessage, DescMethodUnary, DescService } from '@bufbuild/protobuf'
-import { create, toBinary } from '@bufbuild/protobuf'
-import type { ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js'
-import { Server, ServerCredentials } from '@grpc/grpc-js'
+import {
+  create,
+  toBinary,
+  type DescEnum,
+  type DescMessage,
+  type DescMethodUnary,
+  type DescService,
+} from '@bufbuild/protobuf'
+import { Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData } from '@grpc/grpc-js'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import {
   DescribeResponseSchema,

@@ -3,10 +3,11 @@
 import { randomBytes } from 'node:crypto'
 import { Client, credentials, Metadata } from '@grpc/grpc-js'
 import { create } from '@bufbuild/protobuf'
-import { EchoImageRequestSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import type {
-  EchoImageRequest,
-  EchoImageResponse,
+import {
+  EchoImageRequestSchema,
+  EchoService,
+  type EchoImageRequest,
+  type EchoImageResponse,
 } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
 

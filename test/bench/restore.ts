@@ -1,8 +1,7 @@
 // Restore: taking tasks over whose state holds many open plates, as a coordinator does that begins alone, against
 // fetching the same partitions without doing anything with the records, in turn in the same minute.
 import type { Producer } from 'kafkajs'
-import { create, toBinary } from '@bufbuild/protobuf'
-import type { DescMethod } from '@bufbuild/protobuf'
+import { create, toBinary, type DescMethod } from '@bufbuild/protobuf'
 import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { hex, sha256 } from '../../coordinator/core/keys.ts'
 import { allRecords, emptyTask } from '../../coordinator/core/state.ts'
@@ -13,14 +12,12 @@ import { limits } from '../../coordinator/task/limits.ts'
 import { nothingRead, takeOver } from '../../coordinator/task/restore.ts'
 import { createTopics } from '@wellspring/kafka/topics.ts'
 import { brokerForTests } from '../../dev/broker.ts'
-import type { Layout } from '../e2e/stage.ts'
-import { imageRecords, planRecord } from '../e2e/stage.ts'
+import { imageRecords, planRecord, type Layout } from '../e2e/stage.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
 import { benchBrokers } from './brokers.ts'
 import { openEngine } from './engine.ts'
 import { plansFor } from './feed.ts'
-import type { Figures, Say } from './figures.ts'
-import { rounded, setting } from './figures.ts'
+import { rounded, setting, type Figures, type Say } from './figures.ts'
 
 const TASKS = 8
 /** A tenth of the 600 plates that a coordinator must hold; WELLSPRING_BENCH_PLATES=600 takes 2 GB of disk. */

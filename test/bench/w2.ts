@@ -5,13 +5,10 @@ import { fromBinary } from '@bufbuild/protobuf'
 import { timestampMs } from '@bufbuild/protobuf/wkt'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { StepResultSchema } from '#proto/wellspring/record/v1/output_pb.ts'
-import { openStage, planRecord } from '../e2e/stage.ts'
-import type { Layout, Stage } from '../e2e/stage.ts'
+import { openStage, planRecord, type Layout, type Stage } from '../e2e/stage.ts'
 import { benchBrokers } from './brokers.ts'
-import type { Feed } from './feed.ts'
-import { imagesOf, openFeed, plansFor } from './feed.ts'
-import type { Figures, Say } from './figures.ts'
-import { median, rounded, setting } from './figures.ts'
+import { imagesOf, openFeed, plansFor, type Feed } from './feed.ts'
+import { median, rounded, setting, type Figures, type Say } from './figures.ts'
 
 /** A plate is in one task, so one task it is for both kinds. */
 const TASKS = 1

@@ -3,8 +3,7 @@ import { before, test } from 'node:test'
 import { differences } from '../../coordinator/calls/compatible.ts'
 import type { MethodUse } from '../../coordinator/calls/uses.ts'
 import type { Contract } from '../../proto/canonical.ts'
-import type { Edit } from './versions.ts'
-import { versionsOf } from './versions.ts'
+import { versionsOf, type Edit } from './versions.ts'
 
 type Case = {
   readonly what: string

@@ -3,19 +3,30 @@
 // twice. Run as a program it prints its port.
 import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { DescMessage, DescMethodUnary, DescService, Message } from '@bufbuild/protobuf'
-import { create, toBinary } from '@bufbuild/protobuf'
-import type {
-  handleServerStreamingCall,
-  ServiceDefinition,
-  UntypedServiceImplementation,
+import {
+  create,
+  toBinary,
+  type DescMessage,
+  type DescMethodUnary,
+  type DescService,
+  type Message,
+} from '@bufbuild/protobuf'
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  status,
+  type handleServerStreamingCall,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
-import { Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js'
 import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
-import type { DescribeResponse } from '#proto/wellspring/step/v1/introspection_pb.ts'
-import { DescribeResponseSchema } from '#proto/wellspring/step/v1/introspection_pb.ts'
-import { StepIntrospectionService } from '#proto/wellspring/step/v1/introspection_pb.ts'
+import {
+  DescribeResponseSchema,
+  StepIntrospectionService,
+  type DescribeResponse,
+} from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { EchoErrorSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { fileDescriptorSet } from '../../proto/descriptor-set.ts'
 import { contractDigest } from '../../proto/digest.ts'

@@ -1,19 +1,15 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { test } from 'node:test'
-import type { TestContext } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import type { CallLimits, GrpcCaller } from '../../coordinator/calls/grpc.ts'
-import { openGrpcCaller } from '../../coordinator/calls/grpc.ts'
+import { openGrpcCaller, type CallLimits, type GrpcCaller } from '../../coordinator/calls/grpc.ts'
 import type { Outcome } from '../../coordinator/calls/port.ts'
-import type { EchoServer, EchoServerOptions } from './echo-server.ts'
-import { openEchoServer } from './echo-server.ts'
+import { openEchoServer, type EchoServer, type EchoServerOptions } from './echo-server.ts'
 import { portSuite } from './port.suite.ts'
-import type { Wanted } from './requests.ts'
-import { echoPipeline, echoRequest, outcomeOf } from './requests.ts'
+import { echoPipeline, echoRequest, outcomeOf, type Wanted } from './requests.ts'
 
 const heldOutcomeMs = 300
 

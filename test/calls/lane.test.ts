@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import type { TestContext } from 'node:test'
-import type { Ended, Lane } from '../../coordinator/calls/lane.ts'
-import { laneLimits, openLane } from '../../coordinator/calls/lane.ts'
+import { test, type TestContext } from 'node:test'
+import { laneLimits, openLane, type Ended, type Lane } from '../../coordinator/calls/lane.ts'
 import type { CallRequest } from '../../coordinator/calls/port.ts'
 import { echoRequest } from './requests.ts'
 

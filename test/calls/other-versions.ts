@@ -1,14 +1,14 @@
 // A service as another build of its contract would have it.
 import assert from 'node:assert/strict'
-import type { DescService } from '@bufbuild/protobuf'
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import type { FieldDescriptorProto, FileDescriptorProto } from '@bufbuild/protobuf/wkt'
+import { create, fromBinary, toBinary, type DescService } from '@bufbuild/protobuf'
 import {
   FieldDescriptorProto_Label as Label,
   FieldDescriptorProto_Type as Type,
   FieldDescriptorProtoSchema,
   FileDescriptorSetSchema,
   OneofDescriptorProtoSchema,
+  type FieldDescriptorProto,
+  type FileDescriptorProto,
 } from '@bufbuild/protobuf/wkt'
 import { fileDescriptorSet, serviceIn } from '../../proto/descriptor-set.ts'
 

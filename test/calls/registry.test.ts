@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { CallRegistry } from '../../coordinator/calls/registry.ts'
-import { createCallRegistry } from '../../coordinator/calls/registry.ts'
+import { createCallRegistry, type CallRegistry } from '../../coordinator/calls/registry.ts'
 import type { Outcome } from '../../coordinator/calls/port.ts'
 import { echoRequest } from './requests.ts'
 

@@ -5,8 +5,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root, runTool } from '../../dev/tools.ts'
-import type { Contract } from '../../proto/canonical.ts'
-import { contractOf } from '../../proto/canonical.ts'
+import { contractOf, type Contract } from '../../proto/canonical.ts'
 import { serviceIn } from '../../proto/descriptor-set.ts'
 
 const BASE = readFileSync(join(import.meta.dirname, 'count.proto'), 'utf8')

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { AuditReport } from '../../cli/audit.ts'
-import { audit, isClean } from '../../cli/audit.ts'
+import { audit, isClean, type AuditReport } from '../../cli/audit.ts'
 import type { TopicRecord } from '../../cli/ledger.ts'
 import { verifyText } from '../../cli/verify.ts'
 import {

@@ -9,10 +9,8 @@ import type { TopicName } from '@wellspring/kafka/fetch.ts'
 import type { LogRecord } from '@wellspring/kafka/records.ts'
 import type { TopicRecord } from '../../cli/ledger.ts'
 import { realSet } from '../ingest/data.ts'
-import type { KafkaWorld } from '../log/world.ts'
-import { kafkaWorld } from '../log/world.ts'
-import type { Ran } from './process.ts'
-import { wellspring } from './process.ts'
+import { kafkaWorld, type KafkaWorld } from '../log/world.ts'
+import { wellspring, type Ran } from './process.ts'
 import { closed, deadLetter, IMAGE, perfectLog, PIPELINE, PLATE, result } from './records.ts'
 
 const tasks = 4

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { create } from '@bufbuild/protobuf'
-import type { MessageInitShape } from '@bufbuild/protobuf'
-import type { WellView } from '#proto/wellspring/control/v1/control_pb.ts'
-import { WellViewSchema } from '#proto/wellspring/control/v1/control_pb.ts'
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
+import { WellViewSchema, type WellView } from '#proto/wellspring/control/v1/control_pb.ts'
 import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import { heatMap, plateFormat } from '../../cli/heatmap.ts'
 

@@ -3,12 +3,12 @@ import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { GetPlateResponseSchema } from '#proto/wellspring/control/v1/control_pb.ts'
-import type { Hole } from '#proto/wellspring/record/v1/output_pb.ts'
 import {
   ClosedBy,
   EntityStatusSchema,
   HoleSchema,
   Verdict,
+  type Hole,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import { holeLines, plateText, platesText } from '../../cli/plates.ts'
 

@@ -1,6 +1,5 @@
 // Builds committed records by hand, so that a test can write any log, broken ones too.
-import { create, toBinary } from '@bufbuild/protobuf'
-import type { MessageInitShape } from '@bufbuild/protobuf'
+import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'

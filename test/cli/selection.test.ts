@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { MessageInitShape } from '@bufbuild/protobuf'
-import { create } from '@bufbuild/protobuf'
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { EntityStatusSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { openLedger } from '../../cli/ledger.ts'

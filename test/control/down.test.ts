@@ -1,16 +1,14 @@
 // A task that is down is told by every coordinator, wherever something of it is asked for, and hides nothing of the others.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Client } from '@connectrpc/connect'
-import { Code, ConnectError, createClient } from '@connectrpc/connect'
+import { Code, ConnectError, createClient, type Client } from '@connectrpc/connect'
 import { createConnectTransport } from '@connectrpc/connect-node'
 import { ControlService } from '#proto/wellspring/control/v1/control_pb.ts'
 import type { Model, TaskLook } from '../../coordinator/control/model.ts'
 import { serveControl } from '../../coordinator/control/server.ts'
 import { partitionKey } from '@wellspring/lab/entity.ts'
 import { taskOf } from '@wellspring/kafka/partition.ts'
-import type { Task } from '../../coordinator/core/state.ts'
-import { emptyTask } from '../../coordinator/core/state.ts'
+import { emptyTask, type Task } from '../../coordinator/core/state.ts'
 import type { Trouble } from '../../coordinator/task/trouble.ts'
 import { exampleTask, noon, pipeline } from './plate.ts'
 

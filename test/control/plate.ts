@@ -1,13 +1,12 @@
 // A small plate in hand-made state: one well, two sites of two channels, every kind of standing once.
-import { create } from '@bufbuild/protobuf'
-import type { MessageInitShape } from '@bufbuild/protobuf'
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import {
   CloseSchema,
   ImageStateSchema,
   RunState,
   StepRunSchema,
+  type StepRun,
 } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
@@ -21,8 +20,7 @@ import {
   out,
   step,
 } from '../../coordinator/core/pipeline/pipeline.ts'
-import type { Task } from '../../coordinator/core/state.ts'
-import { emptyTask } from '../../coordinator/core/state.ts'
+import { emptyTask, type Task } from '../../coordinator/core/state.ts'
 
 const { echoImage, echoSite } = EchoService.method
 const first = step('first', echoImage, { image: image.artifact, previous: constant('none') })

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Client } from '@connectrpc/connect'
-import { Code, ConnectError, createClient } from '@connectrpc/connect'
+import { Code, ConnectError, createClient, type Client } from '@connectrpc/connect'
 import { createConnectTransport } from '@connectrpc/connect-node'
 import { create } from '@bufbuild/protobuf'
 import { ControlService, ServiceStatusSchema } from '#proto/wellspring/control/v1/control_pb.ts'
@@ -12,8 +11,7 @@ import { serveControl } from '../../coordinator/control/server.ts'
 import { partitionKey } from '@wellspring/lab/entity.ts'
 import { taskOf } from '@wellspring/kafka/partition.ts'
 import { traceId } from '../../coordinator/core/keys.ts'
-import type { Task } from '../../coordinator/core/state.ts'
-import { emptyTask } from '../../coordinator/core/state.ts'
+import { emptyTask, type Task } from '../../coordinator/core/state.ts'
 import { exampleTask, imageAt, noon, pipeline, run } from './plate.ts'
 
 type Control = Client<typeof ControlService>

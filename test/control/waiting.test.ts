@@ -4,8 +4,8 @@ import { create } from '@bufbuild/protobuf'
 import {
   ExplainResponseSchema,
   ServiceStatusSchema,
+  type ServiceStatus,
 } from '#proto/wellspring/control/v1/control_pb.ts'
-import type { ServiceStatus } from '#proto/wellspring/control/v1/control_pb.ts'
 import { withWaiting } from '../../coordinator/control/waiting.ts'
 import { pipeline } from './plate.ts'
 

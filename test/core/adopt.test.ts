@@ -6,8 +6,7 @@ import { isAdopting } from '../../coordinator/core/adopt.ts'
 import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { BOUNDED_VERSION, takeChanges } from '../../coordinator/core/state.ts'
 import { pipeline as levelsSpec } from '../pipelines/echo-levels.ts'
-import type { Story } from './plate.ts'
-import { PLATE, story, wellsOf } from './plate.ts'
+import { PLATE, story, wellsOf, type Story } from './plate.ts'
 
 const levels = loadPipeline(levelsSpec)
 /** Wells and sites that one event takes up (story), and what else it may change: a last well and the plate. */

@@ -4,10 +4,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { RunState, StepRunSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
-import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
+import { RunState, StepRunSchema, type StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { StepFailureSchema, type StepFailure } from '#proto/wellspring/step/v1/failure_pb.ts'
 import {
   attemptFailed,
   attemptFailure,

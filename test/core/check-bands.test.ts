@@ -6,8 +6,12 @@ import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/ima
 import { SegmentNucleiService } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import type { BandRule } from '../../coordinator/core/pipeline/bands.ts'
 import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
-import { channelImage, image, step } from '../../coordinator/core/pipeline/pipeline.ts'
-import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
+import {
+  channelImage,
+  image,
+  step,
+  type PipelineSpec,
+} from '../../coordinator/core/pipeline/pipeline.ts'
 
 const steps = [
   step('assess', ImageQualityService.method.assessImage, {

@@ -1,11 +1,21 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { DescMethodUnary, DescService } from '@bufbuild/protobuf'
-import { clearExtension, clone, create } from '@bufbuild/protobuf'
-import { createFileRegistry, getExtension, setExtension } from '@bufbuild/protobuf'
-import type { FileDescriptorProto, MethodOptions } from '@bufbuild/protobuf/wkt'
-import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt'
-import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt'
+import {
+  clearExtension,
+  clone,
+  create,
+  createFileRegistry,
+  getExtension,
+  setExtension,
+  type DescMethodUnary,
+  type DescService,
+} from '@bufbuild/protobuf'
+import {
+  MethodOptions_IdempotencyLevel as Idempotency,
+  FileDescriptorProtoSchema,
+  type FileDescriptorProto,
+  type MethodOptions,
+} from '@bufbuild/protobuf/wkt'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import * as options from '#proto/wellspring/contract/v1/options_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'

@@ -1,16 +1,17 @@
 // The largest that the contracts admit, through the real intake, core and flush, without a broker: what is written is
 // measured by a rule of its own.
 import assert from 'node:assert/strict'
-import type { MessageInitShape } from '@bufbuild/protobuf'
-import { create, toBinary } from '@bufbuild/protobuf'
+import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf'
 import { durationFromMs } from '@bufbuild/protobuf/wkt'
 import { Code } from '#proto/google/rpc/code_pb.ts'
 import type { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import type { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import type { Command } from '#proto/wellspring/record/v1/input_pb.ts'
-import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
+import { PlatePlanSchema, type PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
+import {
+  CommandSchema,
+  ImageAcquiredSchema,
+  type Command,
+} from '#proto/wellspring/record/v1/input_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { decide } from '../../coordinator/core/decide.ts'
 import type { Call, Effect, Event, Outcome } from '../../coordinator/core/event.ts'
@@ -19,9 +20,14 @@ import { parseEntity } from '@wellspring/lab/entity.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import { restored } from '../../coordinator/core/restore.ts'
 import { allRecords, emptyTask, loadState } from '../../coordinator/core/state.ts'
-import type { Batch } from '../../coordinator/task/batch.ts'
-import { addOutput, addRecord, emptyBatch, flushRecords } from '../../coordinator/task/batch.ts'
-import { stateDigest } from '../../coordinator/task/batch.ts'
+import {
+  addOutput,
+  addRecord,
+  emptyBatch,
+  flushRecords,
+  stateDigest,
+  type Batch,
+} from '../../coordinator/task/batch.ts'
 import { openIntake } from '../../coordinator/task/intake.ts'
 import { limits } from '../../coordinator/task/limits.ts'
 import type { InputTopic } from '@wellspring/kafka/topic-names.ts'

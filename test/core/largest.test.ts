@@ -1,8 +1,7 @@
 // The largest entity that the contracts admit fits into records, and so does everything that is said of it. What does not
 // fit is refused by name, with the numbers and the way out. The sizes printed are those of coordinator/README.md.
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import type { TestContext } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { create, equals, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
@@ -12,12 +11,27 @@ import { DeadLetterSchema, Verdict } from '#proto/wellspring/record/v1/output_pb
 import { EchoImageResponseSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { wellAt } from '@wellspring/lab/wells.ts'
-import { each, identity, image, out, step } from '../../coordinator/core/pipeline/pipeline.ts'
-import type { PipelineSpec, StepSpec } from '../../coordinator/core/pipeline/pipeline.ts'
+import {
+  each,
+  identity,
+  image,
+  out,
+  step,
+  type PipelineSpec,
+  type StepSpec,
+} from '../../coordinator/core/pipeline/pipeline.ts'
 import { explain } from '../../coordinator/core/view/explain.ts'
 import { qualityRecord } from '../../coordinator/core/records.ts'
-import type { Large } from './large.ts'
-import { PLATE, RECORD_BYTES_MAX, longId, openLarge, patient, planOf, wide } from './large.ts'
+import {
+  PLATE,
+  RECORD_BYTES_MAX,
+  longId,
+  openLarge,
+  patient,
+  planOf,
+  wide,
+  type Large,
+} from './large.ts'
 
 const { echoImage, echoSite, echoWell, echoPlate } = EchoService.method
 const ATTEMPTS = 12

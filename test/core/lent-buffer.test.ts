@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import type { SiteState } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { SiteStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { SiteStateSchema, type SiteState } from '#proto/wellspring/journal/v1/state_pb.ts'
 
 /** A site of so many images, each with doubles, bytes, text beyond ASCII and an output of many bytes. */
 function site(images: number, outputBytes: number): SiteState {

@@ -6,9 +6,17 @@ import { ExtractFeaturesService } from '#proto/wellspring/steps/features/v1/extr
 import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import { SegmentNucleiService } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { PlateQualityService } from '#proto/wellspring/steps/platequality/v1/plate_quality_pb.ts'
-import type { StepSpec } from '../../coordinator/core/pipeline/pipeline.ts'
-import { close, constant, each, identity, image } from '../../coordinator/core/pipeline/pipeline.ts'
-import { out, plan, step } from '../../coordinator/core/pipeline/pipeline.ts'
+import {
+  close,
+  constant,
+  each,
+  identity,
+  image,
+  out,
+  plan,
+  step,
+  type StepSpec,
+} from '../../coordinator/core/pipeline/pipeline.ts'
 
 const { assessImage } = ImageQualityService.method
 const { echoImage, echoSite, echoPlate } = EchoService.method

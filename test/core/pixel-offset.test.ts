@@ -2,15 +2,21 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create, toBinary } from '@bufbuild/protobuf'
-import { ImageStateSchema, SiteStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { RunState, StepRunSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import {
+  ImageStateSchema,
+  SiteStateSchema,
+  RunState,
+  StepRunSchema,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import type { ExtractFeaturesRequest } from '#proto/wellspring/steps/features/v1/extract_features_pb.ts'
 import type { AssessImageRequest } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
-import type { SegmentNucleiRequest } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
-import { SegmentNucleiResponseSchema } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
+import {
+  SegmentNucleiResponseSchema,
+  type SegmentNucleiRequest,
+} from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { bindRequest } from '../../coordinator/core/bind.ts'
 import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { placeOf } from '../../coordinator/core/context.ts'

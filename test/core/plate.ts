@@ -5,13 +5,18 @@ import { Code } from '#proto/google/rpc/code_pb.ts'
 import type { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import type { Command } from '#proto/wellspring/record/v1/input_pb.ts'
-import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { DeadLetter, LevelClosed, StepResult } from '#proto/wellspring/record/v1/output_pb.ts'
+import {
+  CommandSchema,
+  ImageAcquiredSchema,
+  type Command,
+} from '#proto/wellspring/record/v1/input_pb.ts'
 import {
   DeadLetterSchema,
   LevelClosedSchema,
   StepResultSchema,
+  type DeadLetter,
+  type LevelClosed,
+  type StepResult,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { EchoImageResponseSchema } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'

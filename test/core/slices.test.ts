@@ -9,8 +9,7 @@ import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { PLAN_LIMITS } from '../../coordinator/core/plan-limits.ts'
 import { takeChanges } from '../../coordinator/core/state.ts'
 import { pipeline as levelsSpec } from '../pipelines/echo-levels.ts'
-import type { Story } from './plate.ts'
-import { PLATE, story } from './plate.ts'
+import { PLATE, story, type Story } from './plate.ts'
 
 const levels = loadPipeline(levelsSpec)
 const SITES = Array.from({ length: 250 }, (_, at) => at + 1)

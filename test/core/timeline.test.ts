@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { RunState, type StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { runTime, shareTime } from '../../coordinator/core/timeline.ts'
 import { noon, run } from '../control/plate.ts'
 

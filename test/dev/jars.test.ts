@@ -18,8 +18,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { after, test } from 'node:test'
-import { ensureJars } from '../../dev/broker/jars.ts'
-import type { JarSet } from '../../dev/broker/jars.ts'
+import { ensureJars, type JarSet } from '../../dev/broker/jars.ts'
 import { copyJars, fetchJars, jarSets } from '../../dev/broker/java.ts'
 
 const root = join(import.meta.dirname, '..', '..')

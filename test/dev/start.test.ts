@@ -1,20 +1,17 @@
 // npm start as a person has it: real Kafka, real processes, kill -9.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import type { ChildProcess } from 'node:child_process'
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
+import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openClient } from '@wellspring/kafka/client.ts'
 import { brokerForTests, javaConsume } from '../../dev/broker.ts'
-import type { Local } from '../../dev/local.ts'
-import { isRunning, readLocal } from '../../dev/local.ts'
+import { isRunning, readLocal, type Local } from '../../dev/local.ts'
 import type { Summary } from '../../dev/summary.ts'
 
 const root = join(import.meta.dirname, '..', '..')

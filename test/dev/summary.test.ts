@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create, toBinary } from '@bufbuild/protobuf'
-import { EntityStatusSchema, LevelClosedSchema } from '#proto/wellspring/record/v1/output_pb.ts'
-import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
+import {
+  EntityStatusSchema,
+  LevelClosedSchema,
+  ClosedBy,
+} from '#proto/wellspring/record/v1/output_pb.ts'
 import type { LogRecord } from '@wellspring/kafka/records.ts'
 import { planDemo } from '../../dev/demo.ts'
 import { judgeFaults } from '../../dev/faults.ts'
 import { apply, emptyObserved } from '../../dev/observe.ts'
 import { picture } from '../../dev/screen.ts'
-import type { Summary } from '../../dev/summary.ts'
-import { complaints, summarisePlates } from '../../dev/summary.ts'
+import { complaints, summarisePlates, type Summary } from '../../dev/summary.ts'
 
 const demo = planDemo('seed', 'exp', 'image-quality')
 const [plate = ''] = demo.plans.map((plan) => `exp/${plan.plate}/a1`)

@@ -8,8 +8,7 @@ import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { startProgram } from '../../dev/child.ts'
 import { isRunning } from '../../dev/local.ts'
-import type { Part } from '../../dev/supervisor.ts'
-import { supervise } from '../../dev/supervisor.ts'
+import { supervise, type Part } from '../../dev/supervisor.ts'
 
 let dir = ''
 before(async () => {

@@ -8,10 +8,8 @@ import { taskOf } from '@wellspring/kafka/partition.ts'
 import { createKafka } from '@wellspring/kafka/connection.ts'
 import { openReader } from '@wellspring/kafka/fetch.ts'
 import type { Running } from '../../dev/child.ts'
-import type { Ran } from '../cli/process.ts'
-import { wellspring } from '../cli/process.ts'
-import type { Stage } from './stage.ts'
-import { imageRecords, openStage, planOf, planRecord } from './stage.ts'
+import { wellspring, type Ran } from '../cli/process.ts'
+import { imageRecords, openStage, planOf, planRecord, type Stage } from './stage.ts'
 
 const TASKS = 3
 const WELLS = 6

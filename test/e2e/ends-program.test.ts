@@ -8,16 +8,14 @@ import { pathToFileURL } from 'node:url'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
 import { ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { DeadLetter } from '#proto/wellspring/record/v1/output_pb.ts'
-import { DeadLetterSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import { DeadLetterSchema, type DeadLetter } from '#proto/wellspring/record/v1/output_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import { entityKey } from '@wellspring/lab/entity.ts'
 import { hex, sha256 } from '../../coordinator/core/keys.ts'
 import type { OutgoingRecord } from '@wellspring/kafka/client.ts'
 import type { Running } from '../../dev/child.ts'
-import type { Stage } from './stage.ts'
-import { imageRecords, openStage, planOf, planRecord } from './stage.ts'
+import { imageRecords, openStage, planOf, planRecord, type Stage } from './stage.ts'
 
 const layout = { wells: 4, sites: 3, channels: 2 }
 const killers = ['E/P1/a1/A01/t0/s1/z0/w1', 'E/P1/a1/A03/t0/s2/z0/w2']

@@ -13,8 +13,7 @@ import { survey } from '../../ingest/survey.ts'
 import { refusedKinds } from '../formats/kinds.ts'
 import { tiffFile } from '../formats/tiff-file.ts'
 import { realSet } from '../ingest/data.ts'
-import type { Lab } from './lab.ts'
-import { openLab } from './lab.ts'
+import { openLab, type Lab } from './lab.ts'
 
 const cases = { frames: realSet('cases/03-loaddata-frame'), pages: realSet('cases/04-multipage') }
 const quick = ['--quorum', '0.5', '--quorum-after', '2s', '--deadline', '4s']

@@ -2,8 +2,7 @@
 // the screening pipeline, all as processes, on the broker of the test run.
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
+import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { ExtractFeaturesService } from '#proto/wellspring/steps/features/v1/extract_features_pb.ts'
@@ -11,14 +10,11 @@ import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/ima
 import { SegmentNucleiService } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { PlateQualityService } from '#proto/wellspring/steps/platequality/v1/plate_quality_pb.ts'
 import { WellProfileService } from '#proto/wellspring/steps/wellprofile/v1/well_profile_pb.ts'
-import type { Client } from '@wellspring/kafka/client.ts'
-import { openClient } from '@wellspring/kafka/client.ts'
+import { openClient, type Client } from '@wellspring/kafka/client.ts'
 import { brokerForTests } from '../../dev/broker.ts'
-import type { Running } from '../../dev/child.ts'
-import { startGuard, startProgram } from '../../dev/child.ts'
+import { startGuard, startProgram, type Running } from '../../dev/child.ts'
 import { root } from '../../dev/tools.ts'
-import type { Ran } from '../cli/process.ts'
-import { wellspring } from '../cli/process.ts'
+import { wellspring, type Ran } from '../cli/process.ts'
 import { realSet } from '../ingest/data.ts'
 
 /** Wrappers by the service that they serve. */

@@ -12,8 +12,7 @@ import { EchoImageResponseSchema, EchoService } from '#proto/wellspring/steps/ec
 import { hex, sha256 } from '../../coordinator/core/keys.ts'
 import { wellspring } from '../cli/process.ts'
 import { digestOf, textOf } from '../faults/echoes.ts'
-import type { Stage } from './stage.ts'
-import { imageRecords, openStage, planOf, planRecord } from './stage.ts'
+import { imageRecords, openStage, planOf, planRecord, type Stage } from './stage.ts'
 
 const layout = { wells: 6, sites: 2, channels: 3 }
 

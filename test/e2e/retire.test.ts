@@ -10,8 +10,7 @@ import { createKafka } from '@wellspring/kafka/connection.ts'
 import { openKafkaLog } from '../../coordinator/log/kafka.ts'
 import { nothingRead, takeOver } from '../../coordinator/task/restore.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
-import type { Stage } from './stage.ts'
-import { imageRecords, openStage, planOf, planRecord } from './stage.ts'
+import { imageRecords, openStage, planOf, planRecord, type Stage } from './stage.ts'
 
 const PLATES = ['P1', 'P2', 'P3', 'P4']
 const LAYOUT = { wells: 12, sites: 3, channels: 2 }

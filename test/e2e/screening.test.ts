@@ -5,8 +5,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { realSet } from '../ingest/data.ts'
 import { csvRows } from '../services/legacy/shared-data.ts'
-import type { Lab } from './lab.ts'
-import { openLab } from './lab.ts'
+import { openLab, type Lab } from './lab.ts'
 
 const sets = {
   bbbc039: realSet('bbbc039-u2os-nuclei'),

@@ -1,8 +1,10 @@
 // Spans as tests look at them: from OTLP requests, whether a backend took them or spans.v1 keeps them.
 import assert from 'node:assert/strict'
 import { fromBinary } from '@bufbuild/protobuf'
-import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
-import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
+import {
+  ExportTraceServiceRequestSchema,
+  type ExportTraceServiceRequest,
+} from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { Span_SpanKind as Kind } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import type { Client } from '@wellspring/kafka/client.ts'
 

@@ -10,10 +10,8 @@ import { traceId } from '../../coordinator/core/keys.ts'
 import type { Listening } from '../../coordinator/listen.ts'
 import { receiveRequests } from '../trace/received.ts'
 import { realSet } from '../ingest/data.ts'
-import type { Lab } from './lab.ts'
-import { openLab } from './lab.ts'
-import type { Seen } from './seen.ts'
-import { orphansOf, rootsOf, seenIn, spansOf } from './seen.ts'
+import { openLab, type Lab } from './lab.ts'
+import { orphansOf, rootsOf, seenIn, spansOf, type Seen } from './seen.ts'
 
 const nf1 = realSet('nf1-cell-painting')
 const broken = realSet('broken-files')

@@ -8,8 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { traceId } from '../../coordinator/core/keys.ts'
 import type { Ran } from '../cli/process.ts'
 import { realSet } from '../ingest/data.ts'
-import type { Lab } from './lab.ts'
-import { openLab } from './lab.ts'
+import { openLab, type Lab } from './lab.ts'
 import { orphansOf, rootsOf, seenIn } from './seen.ts'
 
 const nf1 = realSet('nf1-cell-painting')

@@ -1,10 +1,8 @@
 // Batches that are small on the wire and huge once they are opened, in every codec that Kafka has: one record whose
 // value is zeros.
 import { createGzip, createZstdCompress } from 'node:zlib'
-import type { Transform } from 'node:stream'
-import { Readable } from 'node:stream'
-import type { RawBatch, RawRecord } from './batch.ts'
-import { around, codecs } from './batch.ts'
+import { Readable, type Transform } from 'node:stream'
+import { around, codecs, type RawBatch, type RawRecord } from './batch.ts'
 
 const MEGA = 1_048_576
 

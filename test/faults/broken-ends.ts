@@ -1,8 +1,7 @@
 // Stories of broken ends: results, dead letters, holes, calls.
 import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { Broken } from './broken.ts'
-import { at, flushAt } from './broken.ts'
+import { at, flushAt, type Broken } from './broken.ts'
 import type { CallLine } from './evidence.ts'
 import type { Story, Written } from './story.ts'
 import {

@@ -1,7 +1,6 @@
 // Stories of broken logs: the journal, its writers, its transactions.
 import { RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { Broken } from './broken.ts'
-import { at, flushAt } from './broken.ts'
+import { at, flushAt, type Broken } from './broken.ts'
 import type { Evidence } from './evidence.ts'
 import { announcement, flush, own, plate, sites, summary } from './good.ts'
 

@@ -3,10 +3,14 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createKafka } from '@wellspring/kafka/connection.ts'
-import type { Broker, ClusterNode } from '../../dev/broker.ts'
-import { clusterId, startBroker, takePort } from '../../dev/broker.ts'
-import type { Loss, Proxy } from './proxy.ts'
-import { openProxy } from './proxy.ts'
+import {
+  clusterId,
+  startBroker,
+  takePort,
+  type Broker,
+  type ClusterNode,
+} from '../../dev/broker.ts'
+import { openProxy, type Loss, type Proxy } from './proxy.ts'
 
 export type Cluster = {
   /** Past the proxies. */

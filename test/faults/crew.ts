@@ -1,7 +1,6 @@
 // The coordinators of a run: real processes, started again when they die, as a supervisor would; killed, stopped,
 // told to die at a point or to step their clock.
-import type { ChildProcess } from 'node:child_process'
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

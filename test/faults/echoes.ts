@@ -3,8 +3,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { appendFileSync, existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { DescService } from '@bufbuild/protobuf'
-import { create } from '@bufbuild/protobuf'
+import { create, type DescService } from '@bufbuild/protobuf'
 import type { Server } from '@grpc/grpc-js'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import {

@@ -4,8 +4,7 @@ import { randomInt } from 'node:crypto'
 import { test } from 'node:test'
 import { boundsFor } from './bounds.ts'
 import { echoLevels } from './pipelines.ts'
-import type { RunResult } from './run.ts'
-import { run } from './run.ts'
+import { run, type RunResult } from './run.ts'
 import { schedule } from './schedule.ts'
 
 const MINUTES = 0.5

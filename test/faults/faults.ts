@@ -7,8 +7,7 @@ import { figuresOf } from './figures.ts'
 import { KINDS } from './kinds/draw.ts'
 import { echoChain, echoFiles, echoLevels } from './pipelines.ts'
 import { POINTS } from './points.ts'
-import type { RunResult } from './run.ts'
-import { run } from './run.ts'
+import { run, type RunResult } from './run.ts'
 import { phasesOf, pointsLeftOut, schedule } from './schedule.ts'
 
 const SAMPLE_EVERY_MS = 3_000

@@ -1,7 +1,6 @@
 // Brings a seed's plates to the broker at a steady pace, and waits until everything planned has ended.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AuditReport } from '../../cli/audit.ts'
-import { audit } from '../../cli/audit.ts'
+import { audit, type AuditReport } from '../../cli/audit.ts'
 import type { TopicRecord } from '../../cli/ledger.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import type { Client, OutgoingRecord } from '@wellspring/kafka/client.ts'

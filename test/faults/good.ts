@@ -3,7 +3,6 @@
 import { createHash } from 'node:crypto'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { durationFromMs, timestampFromMs } from '@bufbuild/protobuf/wkt'
-import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import {
   ImageStateSchema,
   PlateStateSchema,
@@ -12,17 +11,19 @@ import {
   SiteStateSchema,
   StepRunSchema,
   WellStateSchema,
+  type StepRun,
 } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { LevelClosed, StepResult } from '#proto/wellspring/record/v1/output_pb.ts'
 import {
   ClosedBy,
   DeadLetterSchema,
   LevelClosedSchema,
   PlateEventSchema,
   StepResultSchema,
+  type LevelClosed,
+  type StepResult,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import { EchoImageResponseSchema } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import type { CallLine } from './evidence.ts'

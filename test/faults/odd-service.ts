@@ -1,16 +1,23 @@
 // An echo service of another version: two fields of a request have changed places (renumbered), or there is one more
 // (grown). It tells its own contract, and answers by it.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { DescFile, DescMethodUnary, DescService } from '@bufbuild/protobuf'
-import { clone, create, createFileRegistry } from '@bufbuild/protobuf'
-import type { DescriptorProto } from '@bufbuild/protobuf/wkt'
-import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt'
-import type { handleUnaryCall } from '@grpc/grpc-js'
-import { Server, ServerCredentials } from '@grpc/grpc-js'
+import {
+  clone,
+  create,
+  createFileRegistry,
+  type DescFile,
+  type DescMethodUnary,
+  type DescService,
+} from '@bufbuild/protobuf'
+import {
+  FileDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+  type DescriptorProto,
+} from '@bufbuild/protobuf/wkt'
+import { Server, ServerCredentials, type handleUnaryCall } from '@grpc/grpc-js'
 import { EchoImageRequestSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
-import type { Asked } from './echoes.ts'
-import { addDescribe, digestOf, log, textOf } from './echoes.ts'
+import { addDescribe, digestOf, log, textOf, type Asked } from './echoes.ts'
 
 const limits = { workMs: 20 } as const
 const variant = process.env['FAULTS_VARIANT']

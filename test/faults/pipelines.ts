@@ -1,6 +1,5 @@
 // The echo pipelines as a judge knows them: what each step digests, and what its contract allows.
-import type { DescMethod } from '@bufbuild/protobuf'
-import { getOption } from '@bufbuild/protobuf'
+import { getOption, type DescMethod } from '@bufbuild/protobuf'
 import { Purity, step as stepOption } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { EchoFileService } from '#proto/wellspring/steps/echo/v1/echo_file_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'

@@ -5,10 +5,8 @@ import { javaConsume } from '../../dev/broker.ts'
 import type { Log, Writer } from '../../coordinator/log/port.ts'
 import { asLogError } from '@wellspring/kafka/errors.ts'
 import { createMember, isLogError, keyOf, record } from '../log/port.suite.ts'
-import { kafkaWorld } from '../log/world.ts'
-import type { KafkaWorld } from '../log/world.ts'
-import type { ProxiedBroker } from './proxied.ts'
-import { proxiedBroker } from './proxied.ts'
+import { kafkaWorld, type KafkaWorld } from '../log/world.ts'
+import { proxiedBroker, type ProxiedBroker } from './proxied.ts'
 import type { Proxy } from './proxy.ts'
 
 let broker: ProxiedBroker

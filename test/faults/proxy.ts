@@ -2,12 +2,9 @@
 // holds a request back until its sender is gone, cuts, stalls, delays and throttles; all of it for everybody or for
 // one client id. The broker must send clients back to it: `proxyPort` of dev/broker.ts.
 import { once } from 'node:events'
-import type { AddressInfo, Server, Socket } from 'node:net'
-import { connect, createServer } from 'node:net'
-import type { Lane, Weather } from './lane.ts'
-import { fair, lane } from './lane.ts'
-import { inFrames, requestOf } from './frames.ts'
-import type { Api, Request } from './frames.ts'
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { fair, lane, type Lane, type Weather } from './lane.ts'
+import { inFrames, requestOf, type Api, type Request } from './frames.ts'
 
 export type Address = { readonly host: string; readonly port: number }
 

@@ -1,8 +1,7 @@
 // Record batches written past every client library: one Produce request, byte by byte.
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import type { RawBatch } from './batch.ts'
-import { batchBytes, int16, int32, plainBatch } from './batch.ts'
+import { batchBytes, int16, int32, plainBatch, type RawBatch } from './batch.ts'
 import { apiKeys, inFrames } from './frames.ts'
 
 /** What the three bits for it may say: 0 is none, 1 to 4 have names, 5 to 7 are nobody's. */

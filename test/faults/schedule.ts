@@ -1,7 +1,6 @@
 // What goes wrong when, drawn from a seed: the same seed is the same list. Pure; run.ts carries it out.
 import { deck, diceOf } from './dice.ts'
-import type { Kind, KindFault } from './kinds/draw.ts'
-import { kindFaults, kindsMs } from './kinds/draw.ts'
+import { kindFaults, kindsMs, type Kind, type KindFault } from './kinds/draw.ts'
 import { isOfFlush, POINTS } from './points.ts'
 
 const HOUR_MS = 3_600_000

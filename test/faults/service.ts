@@ -3,16 +3,19 @@
 // every execution as services/echo does.
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { DescMessage, DescMethodUnary } from '@bufbuild/protobuf'
-import { create, toBinary } from '@bufbuild/protobuf'
-import type { handleServerStreamingCall } from '@grpc/grpc-js'
-import { Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js'
+import { create, toBinary, type DescMessage, type DescMethodUnary } from '@bufbuild/protobuf'
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  status,
+  type handleServerStreamingCall,
+} from '@grpc/grpc-js'
 import { EchoFileService } from '#proto/wellspring/steps/echo/v1/echo_file_pb.ts'
 import { EchoErrorSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
 import { errorTable, failureOf, statusOf } from '../../services/kit/errors.ts'
-import type { Asked } from './echoes.ts'
-import { addDescribe, digestOf, isMissing, log, textOf } from './echoes.ts'
+import { addDescribe, digestOf, isMissing, log, textOf, type Asked } from './echoes.ts'
 import type { Output } from './kinds/draw.ts'
 import { keepIn, lieAbout } from './kinds/outputs.ts'
 import type { Lie } from './schedule.ts'

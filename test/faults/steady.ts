@@ -1,8 +1,7 @@
 // A run without faults that must hold as much at its end as at its beginning: plates come, are finished, and are retired.
 import { steadyBoundsFor } from './bounds.ts'
 import { echoLevels } from './pipelines.ts'
-import type { RunResult } from './run.ts'
-import { run } from './run.ts'
+import { run, type RunResult } from './run.ts'
 
 const limits = {
   coordinators: 2,

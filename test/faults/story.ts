@@ -2,8 +2,11 @@
 // evidence of it that is consistent in itself; a test changes the story where a coordinator would have gone wrong.
 import { createHash } from 'node:crypto'
 import { create, toBinary } from '@bufbuild/protobuf'
-import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
+import {
+  CheckpointSchema,
+  OwnerSchema,
+  type Checkpoint,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { PlatePlan } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import type {
   Batch,

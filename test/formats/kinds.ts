@@ -1,9 +1,7 @@
 // Files of every kind, made on the spot: those whose grey levels must come out one by one, and those that must be
 // refused by their kind. Reader, programs, wrappers and ingest are all asked about the same ones.
-import { greyProfile, iccChunk, pngFile } from './png-file.ts'
-import type { Chunk, PngOptions } from './png-file.ts'
-import type { Compression, Page, TiffOptions } from './tiff-file.ts'
-import { ramp, tiffFile } from './tiff-file.ts'
+import { greyProfile, iccChunk, pngFile, type Chunk, type PngOptions } from './png-file.ts'
+import { ramp, tiffFile, type Compression, type Page, type TiffOptions } from './tiff-file.ts'
 
 export type ReadKind = {
   readonly name: string

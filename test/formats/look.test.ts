@@ -11,8 +11,7 @@ import { TooSlow, lookLimits, withSource } from '../../formats/source.ts'
 import { readHeader } from '../../formats/tiff.ts'
 import { height, readKinds, refusedKinds, width } from './kinds.ts'
 import { chunk, pngFile } from './png-file.ts'
-import type { Field, Page } from './tiff-file.ts'
-import { ramp, tiffFile } from './tiff-file.ts'
+import { ramp, tiffFile, type Field, type Page } from './tiff-file.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'wellspring-look-'))
 after(() => rm(folder, { recursive: true }))

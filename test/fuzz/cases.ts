@@ -6,8 +6,7 @@ import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
 import { crc32c } from '@wellspring/kafka/crc32c.ts'
 import { imageRecords, planOf, planRecord } from '../e2e/stage.ts'
-import type { Field, RecordInit } from '../kafka/batches.ts'
-import { batchBytes, recordsBytes } from '../kafka/batches.ts'
+import { batchBytes, recordsBytes, type Field, type RecordInit } from '../kafka/batches.ts'
 
 /** What lies in a partition, made for the offset that it comes to, and how many offsets it covers. */
 export type Case = {

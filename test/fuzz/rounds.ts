@@ -1,7 +1,6 @@
 // Rounds of cases from a seed, counted; a case that breaks something is named so that it can be had again.
 import { diceOf } from '../sim/world.ts'
-import type { Case } from './cases.ts'
-import { openCases } from './cases.ts'
+import { openCases, type Case } from './cases.ts'
 import { kafkaReader, memoryReader } from './reader.ts'
 
 /** Changed somewhere, or right and beside what is. */

@@ -5,11 +5,9 @@ import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createKafka } from '@wellspring/kafka/connection.ts'
 import { modules } from '@wellspring/kafka/patches.ts'
-import type { ProxiedBroker } from '../faults/proxied.ts'
-import { proxiedBroker } from '../faults/proxied.ts'
+import { proxiedBroker, type ProxiedBroker } from '../faults/proxied.ts'
 import { keyOf, record } from '../log/port.suite.ts'
-import type { KafkaWorld } from '../log/world.ts'
-import { kafkaWorld } from '../log/world.ts'
+import { kafkaWorld, type KafkaWorld } from '../log/world.ts'
 
 const BROKER = 4
 

@@ -6,15 +6,12 @@ import type { Input, Unreadable } from '@wellspring/kafka/records.ts'
 import type { InputTopic, OutputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { TopicName } from '@wellspring/kafka/fetch.ts'
 import { codecOf } from '@wellspring/kafka/record-decoder.ts'
-import type { RawBatch } from '../faults/batch.ts'
-import { codecs, plainBatch } from '../faults/batch.ts'
+import { codecs, plainBatch, type RawBatch } from '../faults/batch.ts'
 import { bombBatch } from '../faults/bombs.ts'
-import type { ProxiedBroker } from '../faults/proxied.ts'
-import { proxiedBroker } from '../faults/proxied.ts'
+import { proxiedBroker, type ProxiedBroker } from '../faults/proxied.ts'
 import { produceBatch } from '../faults/raw.ts'
 import { createMember } from '../log/port.suite.ts'
-import type { KafkaWorld } from '../log/world.ts'
-import { kafkaWorld } from '../log/world.ts'
+import { kafkaWorld, type KafkaWorld } from '../log/world.ts'
 
 const start = { 'images.v1': 0, 'commands.v1': 0 }
 /** Compacted topics take none without. */

@@ -4,15 +4,13 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { rangeOf, readAll } from '@wellspring/kafka/fetched.ts'
-import type { Read } from '@wellspring/kafka/fetched.ts'
-import { HEADERS_KEPT } from '@wellspring/kafka/records.ts'
-import type { LogRecord } from '@wellspring/kafka/records.ts'
-import type { Cursor } from '@wellspring/kafka/record-decoder.ts'
+import { rangeOf, readAll, type Read } from '@wellspring/kafka/fetched.ts'
+import { HEADERS_KEPT, type LogRecord } from '@wellspring/kafka/records.ts'
 import {
   EVIDENCE_BYTES_MAX,
   RECORD_BYTES_MAX,
   batchesIn,
+  type Cursor,
 } from '@wellspring/kafka/record-decoder.ts'
 import type { BatchInit, Encoded, RecordInit } from '@wellspring/kafka/record-encoder.ts'
 import { batchBytes, cursorOver, recordsBytes, varint } from './batches.ts'

@@ -2,13 +2,16 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, Socket } from 'node:net'
-import type { AddressInfo } from 'node:net'
-import { test } from 'node:test'
-import type { TestContext } from 'node:test'
+import { createServer, Socket, type AddressInfo } from 'node:net'
+import { test, type TestContext } from 'node:test'
 import type { Modules } from '@wellspring/kafka/patches.ts'
-import type { Receiver } from '@wellspring/kafka/responses.ts'
-import { giveBack, lending, openSocket, receive } from '@wellspring/kafka/responses.ts'
+import {
+  giveBack,
+  lending,
+  openSocket,
+  receive,
+  type Receiver,
+} from '@wellspring/kafka/responses.ts'
 import { diceOf } from '../../dev/dice.ts'
 import { original, patched } from './original.ts'
 import { kafkaWorld } from '../log/world.ts'

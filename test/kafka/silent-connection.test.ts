@@ -1,8 +1,7 @@
 // A connection that died without a word: nothing is closed, nothing is answered.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Kafkajs } from '@wellspring/kafka/patches.ts'
-import { kafkajs } from '@wellspring/kafka/patches.ts'
+import { kafkajs, type Kafkajs } from '@wellspring/kafka/patches.ts'
 import { proxiedBroker } from '../faults/proxied.ts'
 import { original } from './original.ts'
 

@@ -1,8 +1,7 @@
 // Two brokers that follow a script: what kafkajs does when the leader of a partition moves to the other one cannot
 // be shown on a single real broker. They speak as much of the protocol as a producer needs.
 import { once } from 'node:events'
-import type { AddressInfo, Socket } from 'node:net'
-import { createServer } from 'node:net'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { modules } from '@wellspring/kafka/patches.ts'
 import { inFrames } from '../faults/frames.ts'
 

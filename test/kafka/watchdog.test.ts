@@ -7,11 +7,9 @@ import { openReader } from '@wellspring/kafka/fetch.ts'
 import { Group } from '../../coordinator/log/group.ts'
 import type { Log } from '../../coordinator/log/port.ts'
 import { startWatchdog } from '@wellspring/kafka/watchdog.ts'
-import type { ProxiedBroker } from '../faults/proxied.ts'
-import { proxiedBroker } from '../faults/proxied.ts'
+import { proxiedBroker, type ProxiedBroker } from '../faults/proxied.ts'
 import { createMember } from '../log/port.suite.ts'
-import type { KafkaWorld } from '../log/world.ts'
-import { kafkaWorld } from '../log/world.ts'
+import { kafkaWorld, type KafkaWorld } from '../log/world.ts'
 
 const start = { 'images.v1': 0, 'commands.v1': 0 }
 

@@ -19,12 +19,11 @@ import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
 import { create } from '@bufbuild/protobuf'
 import { status } from '@grpc/grpc-js'
-import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
-import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
-import type { SegmentNucleiRequest } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
+import { ArtifactSchema, type Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import {
   SegmentNucleiRequestSchema,
   SegmentNucleiService,
+  type SegmentNucleiRequest,
 } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { openRoots } from '../../services/kit/artifacts.ts'
 import { startSegment, text } from './segment.ts'

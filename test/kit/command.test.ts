@@ -10,8 +10,7 @@ import {
   CancelRequestSchema,
   StepIntrospectionService,
 } from '#proto/wellspring/step/v1/introspection_pb.ts'
-import type { CommandOptions } from '../../services/kit/command.ts'
-import { runCommand } from '../../services/kit/command.ts'
+import { runCommand, type CommandOptions } from '../../services/kit/command.ts'
 import { begin, contextOf, digest, echoRequest, refusal, scratch, startEcho } from './support.ts'
 
 const { signal } = new AbortController()

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import type { TestContext } from 'node:test'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { status } from '@grpc/grpc-js'
 import { EchoImageRequestSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
@@ -11,9 +10,7 @@ import {
   StepIntrospectionService,
 } from '#proto/wellspring/step/v1/introspection_pb.ts'
 import { createAnswers } from '../../services/kit/effects.ts'
-import type { Caller, Execution } from '../../services/kit/executions.ts'
-import { createExecutions } from '../../services/kit/executions.ts'
-import type { EchoHandler } from './support.ts'
+import { createExecutions, type Caller, type Execution } from '../../services/kit/executions.ts'
 import {
   begin,
   contextOf,
@@ -23,6 +20,7 @@ import {
   entity,
   refusal,
   startEcho,
+  type EchoHandler,
 } from './support.ts'
 
 const { echoImage } = EchoService.method

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
-import type { Client } from '@grpc/grpc-js'
-import { status } from '@grpc/grpc-js'
+import { status, type Client } from '@grpc/grpc-js'
 import { digest, startEcho } from './support.ts'
 
 const bytesOf = (service: string): Buffer =>

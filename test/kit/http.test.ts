@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import type { RequestListener } from 'node:http'
-import { createServer } from 'node:http'
-import type { TestContext } from 'node:test'
-import { test } from 'node:test'
+import { createServer, type RequestListener } from 'node:http'
+import { test, type TestContext } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { fetchJson, fetchText } from '../../services/kit/http.ts'
 

@@ -3,13 +3,12 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { Client } from '@grpc/grpc-js'
-import type { SegmentNucleiRequest } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import {
   SegmentNucleiErrorSchema,
   SegmentNucleiService,
+  type SegmentNucleiRequest,
 } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
-import type { Call, Serving } from '../../services/kit/serve.ts'
-import { start } from '../../services/kit/serve.ts'
+import { start, type Call, type Serving } from '../../services/kit/serve.ts'
 import { clientOf } from './support.ts'
 
 /** What it publishes as its labels. */

@@ -4,8 +4,10 @@ import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { Metadata, status } from '@grpc/grpc-js'
 import { EchoErrorSchema, EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import { SegmentNucleiErrorSchema } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
-import { SegmentNucleiService } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
+import {
+  SegmentNucleiErrorSchema,
+  SegmentNucleiService,
+} from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import {
   CancelRequestSchema,
   DescribeRequestSchema,

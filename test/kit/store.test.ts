@@ -18,13 +18,12 @@ import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { create } from '@bufbuild/protobuf'
-import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
-import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
+import { ArtifactSchema, type Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
-import type { SegmentNucleiRequest } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import {
   SegmentNucleiRequestSchema,
   SegmentNucleiService,
+  type SegmentNucleiRequest,
 } from '#proto/wellspring/steps/nuclei/v1/segment_nuclei_pb.ts'
 import { openEffects } from '../../services/kit/effects.ts'
 import { makeTemporary, openStore, publish } from '../../services/kit/store.ts'

@@ -1,6 +1,5 @@
 // What the kit's tests share: a client that speaks raw gRPC, requests, wrappers as processes, an OTLP receiver.
-import { spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -8,31 +7,41 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { TestContext } from 'node:test'
-import type { DescMessage, DescMethodUnary, MessageShape } from '@bufbuild/protobuf'
-import { create, fromBinary } from '@bufbuild/protobuf'
+import {
+  create,
+  fromBinary,
+  type DescMessage,
+  type DescMethodUnary,
+  type MessageShape,
+} from '@bufbuild/protobuf'
 import { anyUnpack } from '@bufbuild/protobuf/wkt'
-import type { ClientUnaryCall, ServiceError } from '@grpc/grpc-js'
-import { Client, Metadata, credentials } from '@grpc/grpc-js'
-import type { ErrorInfo, RetryInfo } from '#proto/google/rpc/error_details_pb.ts'
-import { ErrorInfoSchema, RetryInfoSchema } from '#proto/google/rpc/error_details_pb.ts'
+import {
+  Client,
+  Metadata,
+  credentials,
+  type ClientUnaryCall,
+  type ServiceError,
+} from '@grpc/grpc-js'
+import {
+  ErrorInfoSchema,
+  RetryInfoSchema,
+  type ErrorInfo,
+  type RetryInfo,
+} from '#proto/google/rpc/error_details_pb.ts'
 import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { Span } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
-import type {
-  EchoImageRequest,
-  EchoImageResponse,
-} from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import {
   EchoErrorSchema,
   EchoImageRequestSchema,
   EchoService,
+  type EchoImageRequest,
+  type EchoImageResponse,
 } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
-import { CallContextSchema } from '#proto/wellspring/step/v1/call_pb.ts'
+import { CallContextSchema, type CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import { grpcMethod } from '../../proto/grpc.ts'
 import { ALONE } from '../../proto/kit-reasons.ts'
-import type { Call, Serving } from '../../services/kit/serve.ts'
-import { start } from '../../services/kit/serve.ts'
+import { start, type Call, type Serving } from '../../services/kit/serve.ts'
 
 export const entity = 'E1/P1/a1/B07/t0/s2/z0/DNA'
 export const digest = 'a'.repeat(64)

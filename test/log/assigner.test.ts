@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { assignTasks } from '../../coordinator/log/assigner.ts'
-import type { Candidate } from '../../coordinator/log/assigner.ts'
+import { assignTasks, type Candidate } from '../../coordinator/log/assigner.ts'
 
 function member(memberId: string, owned: number[] = [], generation = 1): Candidate {
   return { memberId, address: memberId, owned, generation }

@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import type { Log } from '../../coordinator/log/port.ts'
-import type { LogWorld } from './port.suite.ts'
-import { createMember } from './port.suite.ts'
+import { createMember, type LogWorld } from './port.suite.ts'
 
 const tasks = 4
 

@@ -1,7 +1,6 @@
 // A coordinator's part in the group as a process of its own: prints each assignment as a JSON line.
 // Argument: the options of the log as JSON.
-import { openKafkaLog } from '../../coordinator/log/kafka.ts'
-import type { KafkaLogOptions } from '../../coordinator/log/kafka.ts'
+import { openKafkaLog, type KafkaLogOptions } from '../../coordinator/log/kafka.ts'
 
 const options = JSON.parse(process.argv[2] ?? '{}') as Omit<KafkaLogOptions, 'logger'>
 const log = await openKafkaLog({ ...options, logger: () => {} })

@@ -11,8 +11,7 @@ import type { Log } from '../../coordinator/log/port.ts'
 import { apply, nothingRead } from '../../coordinator/task/restore.ts'
 import { pipeline } from '../pipelines/echo-levels.ts'
 import { deletedSuite } from './deleted.suite.ts'
-import type { LogWorld } from './port.suite.ts'
-import { logSuite, record } from './port.suite.ts'
+import { logSuite, record, type LogWorld } from './port.suite.ts'
 
 const DELIVER_EVERY_MS = 2
 

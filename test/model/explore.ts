@@ -4,8 +4,7 @@
 import { createHash } from 'node:crypto'
 import { Judge } from './judge.ts'
 import { keyOf } from './key.ts'
-import type { Budget, Choice, Scenario } from './world.ts'
-import { World } from './world.ts'
+import { World, type Budget, type Choice, type Scenario } from './world.ts'
 
 /** How a rule was broken. */
 export type Broken = { readonly complaints: readonly string[]; readonly path: readonly string[] }

@@ -3,11 +3,9 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import type { LostInput } from '../../coordinator/task/input-loss.ts'
-import type { MemoryBroker } from '../../coordinator/log/memory.ts'
-import { memoryBroker } from '../../coordinator/log/memory.ts'
+import { memoryBroker, type MemoryBroker } from '../../coordinator/log/memory.ts'
 import { ended, image } from './inputs.ts'
-import type { Around, Process } from './process.ts'
-import { READS, startProcess } from './process.ts'
+import { READS, startProcess, type Around, type Process } from './process.ts'
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 
 /** What may still go wrong on the way. */

@@ -19,8 +19,7 @@ import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { brokerForTests } from '../../dev/broker.ts'
 import { mutated } from './apply.ts'
-import type { Catcher, Mutant } from './list.ts'
-import { mutants } from './list.ts'
+import { mutants, type Catcher, type Mutant } from './list.ts'
 
 const limits = {
   /** One test: what hangs instead of failing is named too. */

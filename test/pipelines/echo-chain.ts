@@ -1,7 +1,6 @@
 // Three echoes in a row on every image: order, exactness and traces without any image being read.
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
-import { image, out, step } from '../../coordinator/core/pipeline/pipeline.ts'
+import { image, out, step, type PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
 
 const { echoImage } = EchoService.method
 const first = step('echo-first', echoImage, { image: image.artifact })

@@ -1,7 +1,6 @@
 // One echo per level, and a file per site: outputs by reference.
 import { EchoFileService } from '#proto/wellspring/steps/echo/v1/echo_file_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
 import {
   close,
   each,
@@ -9,6 +8,7 @@ import {
   image,
   out,
   step,
+  type PipelineSpec,
 } from '../../coordinator/core/pipeline/pipeline.ts'
 
 const { echoImage, echoSite, echoWell, echoPlate } = EchoService.method

@@ -1,6 +1,5 @@
 // One echo per level: fan-in from image to plate.
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
 import {
   close,
   each,
@@ -8,6 +7,7 @@ import {
   image,
   out,
   step,
+  type PipelineSpec,
 } from '../../coordinator/core/pipeline/pipeline.ts'
 
 const { echoImage, echoSite, echoWell, echoPlate } = EchoService.method

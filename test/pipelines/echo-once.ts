@@ -1,7 +1,6 @@
 // An effect that must not happen twice.
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
-import { image, step } from '../../coordinator/core/pipeline/pipeline.ts'
+import { image, step, type PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
 
 const once = step('echo-once', EchoService.method.echoImageOnce, { image: image.artifact })
 

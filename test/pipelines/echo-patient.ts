@@ -3,8 +3,7 @@ import { clone, createFileRegistry, getOption, setExtension } from '@bufbuild/pr
 import { durationFromMs, FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt'
 import { step as stepOption } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
-import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
-import { image, step } from '../../coordinator/core/pipeline/pipeline.ts'
+import { image, step, type PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
 
 const limits = { attemptMs: 300_000, totalMs: 600_000, inFlightMax: 100_000 } as const
 

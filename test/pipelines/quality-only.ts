@@ -1,7 +1,6 @@
 // Image quality and nothing else.
 import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
-import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
-import { image, step } from '../../coordinator/core/pipeline/pipeline.ts'
+import { image, step, type PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
 
 const quality = step('image-quality', ImageQualityService.method.assessImage, {
   image: image.artifact,

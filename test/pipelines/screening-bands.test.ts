@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { MessageInitShape } from '@bufbuild/protobuf'
-import { create } from '@bufbuild/protobuf'
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import { AssessImageResponseSchema } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'

@@ -1,8 +1,7 @@
 // Two services that know nothing of each other, on every image.
 import { EchoService } from '#proto/wellspring/steps/echo/v1/echo_pb.ts'
 import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
-import type { PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
-import { image, step } from '../../coordinator/core/pipeline/pipeline.ts'
+import { image, step, type PipelineSpec } from '../../coordinator/core/pipeline/pipeline.ts'
 
 const steady = step('steady', ImageQualityService.method.assessImage, {
   image: image.artifact,

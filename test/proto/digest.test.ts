@@ -2,14 +2,14 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
-import type { DescService } from '@bufbuild/protobuf'
-import { create, fromBinary, setExtension, toBinary } from '@bufbuild/protobuf'
-import type { FileDescriptorProto, FileDescriptorSet } from '@bufbuild/protobuf/wkt'
+import { create, fromBinary, setExtension, toBinary, type DescService } from '@bufbuild/protobuf'
 import {
   FieldOptionsSchema,
   FileDescriptorSetSchema,
   SourceCodeInfoSchema,
   SourceCodeInfo_LocationSchema,
+  type FileDescriptorProto,
+  type FileDescriptorSet,
 } from '@bufbuild/protobuf/wkt'
 import {
   field as fieldOption,

@@ -2,18 +2,15 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { test } from 'node:test'
-import type { TestContext } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { ExtractFeaturesService } from '#proto/wellspring/steps/features/v1/extract_features_pb.ts'
 import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import { refusal } from '../kit/support.ts'
-import { artifactOf, startWrapper } from './wrappers.ts'
-import type { Wrapper } from './wrappers.ts'
+import { artifactOf, startWrapper, type Wrapper } from './wrappers.ts'
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
 

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { IncomingMessage } from 'node:http'
+import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -9,12 +8,10 @@ import { ExtractFeaturesService } from '#proto/wellspring/steps/features/v1/extr
 import { columnsOf, emptyTable } from '../../services/extract-features/table.ts'
 import { writePng16 } from '../../services/legacy/pixels.ts'
 import { refusal } from '../kit/support.ts'
-import { startProgram } from './legacy/programs.ts'
-import type { Program } from './legacy/programs.ts'
+import { startProgram, type Program } from './legacy/programs.ts'
 import { csvRows } from './legacy/shared-data.ts'
 import { synthetic } from './legacy/synthetic.ts'
-import { artifactOf, pathOf, startWrapper } from './wrappers.ts'
-import type { Wrapper } from './wrappers.ts'
+import { artifactOf, pathOf, startWrapper, type Wrapper } from './wrappers.ts'
 
 const { extractFeatures } = ExtractFeaturesService.method
 const columns = columnsOf(['DNA'])

@@ -21,11 +21,9 @@ import { SIZE_PX, drawField, placeNuclei } from '../../dev/field.ts'
 import { readKinds, refusedKinds } from '../formats/kinds.ts'
 import { tiffFile } from '../formats/tiff-file.ts'
 import { refusal } from '../kit/support.ts'
-import { startProgram } from './legacy/programs.ts'
-import type { Program } from './legacy/programs.ts'
+import { startProgram, type Program } from './legacy/programs.ts'
 import { csvRows, inData, needsData } from './legacy/shared-data.ts'
-import { artifactOf, pathOf, startWrapper } from './wrappers.ts'
-import type { Wrapper } from './wrappers.ts'
+import { artifactOf, pathOf, startWrapper, type Wrapper } from './wrappers.ts'
 
 const { assessImage } = ImageQualityService.method
 const { segmentNuclei } = SegmentNucleiService.method

@@ -8,11 +8,9 @@ import { after, before, describe, test } from 'node:test'
 import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { ImageQualityService } from '#proto/wellspring/steps/imagequality/v1/image_quality_pb.ts'
 import { refusal } from '../kit/support.ts'
-import { startProgram } from './legacy/programs.ts'
-import type { Program } from './legacy/programs.ts'
+import { startProgram, type Program } from './legacy/programs.ts'
 import { csvRows, inData, needsData } from './legacy/shared-data.ts'
-import { artifactOf, startWrapper } from './wrappers.ts'
-import type { Wrapper } from './wrappers.ts'
+import { artifactOf, startWrapper, type Wrapper } from './wrappers.ts'
 
 const { assessImage } = ImageQualityService.method
 

@@ -9,8 +9,7 @@ import {
   variation,
   zPrime,
 } from '../../services/plate-quality/statistics.ts'
-import { startWrapper } from './wrappers.ts'
-import type { Wrapper } from './wrappers.ts'
+import { startWrapper, type Wrapper } from './wrappers.ts'
 
 const positive = [10, 12, 11, 9, 13]
 const negative = [100, 104, 96, 110, 95]

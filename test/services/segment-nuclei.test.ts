@@ -7,8 +7,7 @@ import { SegmentNucleiService } from '#proto/wellspring/steps/nuclei/v1/segment_
 import { readPixels } from '../../services/legacy/pixels.ts'
 import { refusal } from '../kit/support.ts'
 import { csvRows, inData, needsData } from './legacy/shared-data.ts'
-import { artifactOf, pathOf, startWrapper } from './wrappers.ts'
-import type { Wrapper } from './wrappers.ts'
+import { artifactOf, pathOf, startWrapper, type Wrapper } from './wrappers.ts'
 
 const { segmentNuclei } = SegmentNucleiService.method
 

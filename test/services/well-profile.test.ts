@@ -5,8 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { WellProfileService } from '#proto/wellspring/steps/wellprofile/v1/well_profile_pb.ts'
 import { columnsDiffer, median, mediansOf } from '../../services/well-profile/profile.ts'
 import { refusal } from '../kit/support.ts'
-import { artifactOf, startWrapper } from './wrappers.ts'
-import type { Wrapper } from './wrappers.ts'
+import { artifactOf, startWrapper, type Wrapper } from './wrappers.ts'
 
 const columns = ['ImageNumber', 'ObjectNumber', 'AreaShape_Area', 'AreaShape_FormFactor']
 

@@ -3,16 +3,15 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import type {
-  DescMessage,
-  DescMethodUnary,
-  MessageInitShape,
-  MessageShape,
+import {
+  create,
+  type DescMessage,
+  type DescMethodUnary,
+  type MessageInitShape,
+  type MessageShape,
 } from '@bufbuild/protobuf'
-import { create } from '@bufbuild/protobuf'
 import { Client, credentials } from '@grpc/grpc-js'
-import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
-import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
+import { ArtifactSchema, type Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import type { CallContext } from '#proto/wellspring/step/v1/call_pb.ts'
 import { begin, contextOf } from '../kit/support.ts'
 import { dataDir } from './legacy/shared-data.ts'

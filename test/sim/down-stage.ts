@@ -8,15 +8,17 @@ import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
 import type { Down } from '../../coordinator/task/taking-over.ts'
 import { PlateStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { DeadLetter } from '#proto/wellspring/record/v1/output_pb.ts'
-import { DeadLetterSchema, PlateEventSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import {
+  DeadLetterSchema,
+  PlateEventSchema,
+  type DeadLetter,
+} from '#proto/wellspring/record/v1/output_pb.ts'
 import { audit } from '../../cli/audit.ts'
 import type { TopicRecord } from '../../cli/ledger.ts'
 import { imageRecords, planOf, planRecord } from '../e2e/stage.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
 import { stepsOf } from './checks.ts'
-import type { World, WorldOptions } from './world.ts'
-import { openWorld } from './world.ts'
+import { openWorld, type World, type WorldOptions } from './world.ts'
 
 export const TASKS = 3
 export const IMAGES = 8

@@ -11,7 +11,6 @@ import {
   PlateStateSchema,
 } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { imageRecords, planOf } from '../e2e/stage.ts'
-import type { Stage } from './down-stage.ts'
 import {
   IMAGES,
   acceptLoss,
@@ -22,9 +21,9 @@ import {
   pipeline,
   plateState,
   stage,
+  type Stage,
 } from './down-stage.ts'
-import type { World } from './world.ts'
-import { openWorld } from './world.ts'
+import { openWorld, type World } from './world.ts'
 
 /** Both processes stand still, task 0 and the others get images, and those of task 0 are deleted up to `low`. */
 async function deletedWhileStopped({ world, announce, until }: Stage, low: number): Promise<void> {

@@ -5,8 +5,11 @@ import { syncBuiltinESMExports } from 'node:module'
 import { test } from 'node:test'
 import zlib from 'node:zlib'
 import { fromBinary } from '@bufbuild/protobuf'
-import type { DeadLetter } from '#proto/wellspring/record/v1/output_pb.ts'
-import { DeadLetterSchema, PlateEventSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import {
+  DeadLetterSchema,
+  PlateEventSchema,
+  type DeadLetter,
+} from '#proto/wellspring/record/v1/output_pb.ts'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
@@ -14,8 +17,7 @@ import { imageRecords, planOf, planRecord } from '../e2e/stage.ts'
 import { batchBytes, recordsBytes } from '../kafka/batches.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
 import { broken } from './checks.ts'
-import type { World } from './world.ts'
-import { openWorld } from './world.ts'
+import { openWorld, type World } from './world.ts'
 
 const { gunzipSync, gzipSync } = zlib
 const plain = loadPipeline(levels)

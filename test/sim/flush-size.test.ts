@@ -6,8 +6,7 @@ import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { imageRecords, planOf, planRecord } from '../e2e/stage.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
-import type { World } from './world.ts'
-import { openWorld } from './world.ts'
+import { openWorld, type World } from './world.ts'
 
 /** Records per flush in a world, and what one event may add: a well with its sites, and its plate. */
 const FLUSH_RECORDS_MAX = 12

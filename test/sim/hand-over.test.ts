@@ -8,8 +8,7 @@ import { hex, sha256 } from '../../coordinator/core/keys.ts'
 import { ChannelKind, IdentitySchema } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
-import type { World } from './world.ts'
-import { openWorld } from './world.ts'
+import { openWorld, type World } from './world.ts'
 
 function announce({ broker }: World): void {
   const identity = create(IdentitySchema, {

@@ -5,15 +5,13 @@ import { CheckpointSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import { CHECKPOINT_KEY } from '../../coordinator/task/batch.ts'
-import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
-import { INPUT_TOPICS } from '@wellspring/kafka/topic-names.ts'
+import { INPUT_TOPICS, type InputTopic } from '@wellspring/kafka/topic-names.ts'
 import { pipeline as chain } from '../pipelines/echo-chain.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
 import { pipeline as once } from '../pipelines/echo-once.ts'
 import { broken } from './checks.ts'
 import { FAULTS_UNTIL_MS, scriptOf, tell, trouble } from './story.ts'
-import type { World } from './world.ts'
-import { EPOCH_MS, diceOf, openWorld } from './world.ts'
+import { EPOCH_MS, diceOf, openWorld, type World } from './world.ts'
 
 const pipelines: readonly Pipeline[] = [levels, levels, levels, chain, once].map((spec) =>
   loadPipeline(spec),

@@ -3,24 +3,22 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import type { Command } from '#proto/wellspring/record/v1/input_pb.ts'
-import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { DeadLetter, EntityStatus } from '#proto/wellspring/record/v1/output_pb.ts'
+import { CommandSchema, type Command } from '#proto/wellspring/record/v1/input_pb.ts'
 import {
   ClosedBy,
   DeadLetterSchema,
   EntityStatusSchema,
   PlateEventSchema,
+  type DeadLetter,
+  type EntityStatus,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { explain } from '../../coordinator/core/view/explain.ts'
-import { emptyTask, loadState } from '../../coordinator/core/state.ts'
-import type { Task } from '../../coordinator/core/state.ts'
+import { emptyTask, loadState, type Task } from '../../coordinator/core/state.ts'
 import { imageRecords, planOf, planRecord } from '../e2e/stage.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
 import { broken } from './checks.ts'
-import type { World } from './world.ts'
-import { openWorld } from './world.ts'
+import { openWorld, type World } from './world.ts'
 
 const pipeline = loadPipeline(levels)
 /** A site of two images fits into it, one of eight does not. */

@@ -1,8 +1,14 @@
 // Calls under way in a process are bounded, and one service that hangs does not take them all.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Budget } from '../../coordinator/task/limits.ts'
-import { freeCall, isFull, limits, newBudget, takeCall } from '../../coordinator/task/limits.ts'
+import {
+  freeCall,
+  isFull,
+  limits,
+  newBudget,
+  takeCall,
+  type Budget,
+} from '../../coordinator/task/limits.ts'
 
 const ofTen = (): Budget => newBudget({ ...limits, callsInFlightMax: 10 })
 

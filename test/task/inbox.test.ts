@@ -4,10 +4,8 @@ import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { inbox } from '../../coordinator/task/inbox.ts'
 import { limits } from '../../coordinator/task/limits.ts'
-import type { Input, RecordBatch } from '@wellspring/kafka/records.ts'
-import { lastOf } from '@wellspring/kafka/records.ts'
-import type { BatchInit, RecordInit } from '../kafka/batches.ts'
-import { batchBytes, recordsBytes } from '../kafka/batches.ts'
+import { lastOf, type Input, type RecordBatch } from '@wellspring/kafka/records.ts'
+import { batchBytes, recordsBytes, type BatchInit, type RecordInit } from '../kafka/batches.ts'
 
 const start = { 'images.v1': 10, 'commands.v1': 0 }
 

@@ -1,11 +1,9 @@
 // Bytes to events: whatever a record holds is an event or is set aside, bounded, and the dead letter can be written.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { MessageInitShape } from '@bufbuild/protobuf'
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { create, fromBinary, toBinary, type MessageInitShape } from '@bufbuild/protobuf'
 import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
-import type { DeadLetter } from '#proto/wellspring/record/v1/output_pb.ts'
-import { DeadLetterSchema } from '#proto/wellspring/record/v1/output_pb.ts'
+import { DeadLetterSchema, type DeadLetter } from '#proto/wellspring/record/v1/output_pb.ts'
 import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { decide } from '../../coordinator/core/decide.ts'
 import type { Event } from '../../coordinator/core/event.ts'

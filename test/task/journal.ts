@@ -1,6 +1,5 @@
 // A changelog, decoded: what a fixture says was in it, and what today's code finds.
-import type { DescMessage } from '@bufbuild/protobuf'
-import { toJson } from '@bufbuild/protobuf'
+import { toJson, type DescMessage } from '@bufbuild/protobuf'
 import {
   PlateStateSchema,
   RunPayloadSchema,
@@ -10,8 +9,7 @@ import {
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
 import type { Entities } from '../../coordinator/core/entities.ts'
 import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
-import type { Task } from '../../coordinator/core/state.ts'
-import { emptyTask, loadState } from '../../coordinator/core/state.ts'
+import { emptyTask, loadState, type Task } from '../../coordinator/core/state.ts'
 import type { LogRecord } from '@wellspring/kafka/records.ts'
 
 export type Decoded = Readonly<Record<string, unknown>>

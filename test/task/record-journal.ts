@@ -6,8 +6,11 @@ import { durationFromMs } from '@bufbuild/protobuf/wkt'
 import { CheckpointSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import { PlatePlanSchema } from '#proto/wellspring/lab/v1/plan_pb.ts'
-import type { Command } from '#proto/wellspring/record/v1/input_pb.ts'
-import { CommandSchema, ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
+import {
+  CommandSchema,
+  ImageAcquiredSchema,
+  type Command,
+} from '#proto/wellspring/record/v1/input_pb.ts'
 import type { Fault } from '../../coordinator/calls/memory.ts'
 import type { CallRequest } from '../../coordinator/calls/port.ts'
 import { isAdopting } from '../../coordinator/core/adopt.ts'
@@ -15,13 +18,11 @@ import { loadPipeline } from '../../coordinator/core/pipeline/check.ts'
 import { hex, sha256 } from '../../coordinator/core/keys.ts'
 import { parseEntity, partitionKey } from '@wellspring/lab/entity.ts'
 import { wellAt } from '@wellspring/lab/wells.ts'
-import { emptyTask, loadState } from '../../coordinator/core/state.ts'
-import type { Task } from '../../coordinator/core/state.ts'
+import { emptyTask, loadState, type Task } from '../../coordinator/core/state.ts'
 import { CHECKPOINT_KEY } from '../../coordinator/task/batch.ts'
 import type { LogRecord } from '@wellspring/kafka/records.ts'
 import { pipeline as levels } from '../pipelines/echo-levels.ts'
-import type { World } from '../sim/world.ts'
-import { EPOCH_MS, openWorld } from '../sim/world.ts'
+import { EPOCH_MS, openWorld, type World } from '../sim/world.ts'
 import { decodedState } from './journal.ts'
 
 const pipeline = loadPipeline(levels)

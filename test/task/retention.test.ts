@@ -3,8 +3,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { InputSettings, Offsets } from '@wellspring/kafka/records.ts'
 import type { InputTopic } from '@wellspring/kafka/topic-names.ts'
-import type { InputWatch } from '../../coordinator/task/retention.ts'
-import { limits, openInputWatch, warnBelowMs } from '../../coordinator/task/retention.ts'
+import {
+  limits,
+  openInputWatch,
+  warnBelowMs,
+  type InputWatch,
+} from '../../coordinator/task/retention.ts'
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR

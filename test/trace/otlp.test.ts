@@ -9,10 +9,10 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base'
 import { StatusSchema } from '#proto/google/rpc/status_pb.ts'
-import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import {
   ExportTraceServiceRequestSchema,
   ExportTraceServiceResponseSchema,
+  type ExportTraceServiceRequest,
 } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import { exportRequest } from '../../coordinator/trace/build.ts'
 import { parseListen } from '../../coordinator/listen.ts'

@@ -1,10 +1,11 @@
 // A receiver of spans for tests: what it is posted, decoded again.
 import { fromBinary } from '@bufbuild/protobuf'
-import type { ExportTraceServiceRequest } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
-import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
+import {
+  ExportTraceServiceRequestSchema,
+  type ExportTraceServiceRequest,
+} from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
 import type { Listening } from '../../coordinator/listen.ts'
-import type { ReceiverLimits } from '../../coordinator/trace/otlp.ts'
-import { receiveSpans } from '../../coordinator/trace/otlp.ts'
+import { receiveSpans, type ReceiverLimits } from '../../coordinator/trace/otlp.ts'
 
 /** Hands every part of every post on as a request of its own. */
 export function receiveRequests(

@@ -2,17 +2,19 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create, toBinary } from '@bufbuild/protobuf'
 import { ExportTraceServiceRequestSchema } from '#proto/opentelemetry/proto/collector/trace/v1/trace_service_pb.ts'
-import type { Span } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
-import { StatusSchema } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
+import { StatusSchema, type Span } from '#proto/opentelemetry/proto/trace/v1/trace_pb.ts'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { CloseSchema, RunState } from '#proto/wellspring/journal/v1/state_pb.ts'
+import { CloseSchema, RunState, type StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { StepFailureSchema } from '#proto/wellspring/step/v1/failure_pb.ts'
 import { hex, sha256, spanId, traceId } from '../../coordinator/core/keys.ts'
 import { attributes, exportRequest, failedStatus } from '../../coordinator/trace/build.ts'
 import { encodeTrace } from '../../coordinator/trace/encode.ts'
-import type { Traced } from '../../coordinator/trace/spans.ts'
-import { attemptTraceparent, entitySpans, tracedOf } from '../../coordinator/trace/spans.ts'
+import {
+  attemptTraceparent,
+  entitySpans,
+  tracedOf,
+  type Traced,
+} from '../../coordinator/trace/spans.ts'
 import { exampleTask, imageAt, noon, pipeline, plateKey, run } from '../control/plate.ts'
 
 const app = 'test'

@@ -1,8 +1,7 @@
 // Band policies: versioned data that judges measurements. Services measure, bands judge.
 import type { Message, MessageInitShape } from '@bufbuild/protobuf'
 import type { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
-import type { FindingSchema } from '#proto/wellspring/record/v1/output_pb.ts'
-import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
+import { Verdict, type FindingSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 
 /** A band holds values from <= v < to; both may be infinite except on a focus slope, where both must be finite. */
 export type Band = { readonly from: number; readonly to: number; readonly verdict: Verdict }

@@ -1,6 +1,5 @@
 // Checks a band policy against the responses that it judges.
-import type { DescField, DescMessage } from '@bufbuild/protobuf'
-import { getOption, ScalarType } from '@bufbuild/protobuf'
+import { getOption, ScalarType, type DescField, type DescMessage } from '@bufbuild/protobuf'
 import { field as fieldOption, Level } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { Verdict } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { Band, BandPolicy, BandRule } from './bands.ts'

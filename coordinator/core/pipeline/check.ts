@@ -1,16 +1,12 @@
 // Checks a pipeline against the contracts it uses, before anything runs. The compiler has seen most mistakes
 // already; this sees those that a pipeline loaded at start can still bring, and all that types cannot say.
-import type { DescField, DescMessage } from '@bufbuild/protobuf'
-import { getOption } from '@bufbuild/protobuf'
+import { getOption, type DescField, type DescMessage } from '@bufbuild/protobuf'
 import { field as validateOption } from '#proto/buf/validate/validate_pb.ts'
 import { field as fieldOption, Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { Judged } from './check-bands.ts'
-import { checkBands } from './check-bands.ts'
-import { nameOf, policyOf, reasonsOf } from './contract.ts'
-import type { Report } from './contract.ts'
+import { checkBands, type Judged } from './check-bands.ts'
+import { nameOf, policyOf, reasonsOf, type Report } from './contract.ts'
 import type { Pipeline, PipelineSpec, Policy, Source, Step, StepSpec } from './pipeline.ts'
-import type { Value } from './value.ts'
-import { fieldValue, fits, sourceValue } from './value.ts'
+import { fieldValue, fits, sourceValue, type Value } from './value.ts'
 
 /** Names are in the key of every result. */
 const STEP_NAME = /^[a-z][a-z0-9-]{0,63}$/

@@ -1,10 +1,17 @@
 // Reads what a contract promises from its options: the policy of a step, and the reasons it may fail for.
-import type { DescEnum, DescMethod, DescService } from '@bufbuild/protobuf'
-import { createRegistry, getOption, hasOption } from '@bufbuild/protobuf'
-import type { Duration } from '@bufbuild/protobuf/wkt'
-import { MethodOptions_IdempotencyLevel as Idempotency } from '@bufbuild/protobuf/wkt'
+import {
+  createRegistry,
+  getOption,
+  hasOption,
+  type DescEnum,
+  type DescMethod,
+  type DescService,
+} from '@bufbuild/protobuf'
+import {
+  MethodOptions_IdempotencyLevel as Idempotency,
+  type Duration,
+} from '@bufbuild/protobuf/wkt'
 import { ErrorClass } from '#proto/wellspring/contract/v1/errors_pb.ts'
-import type { StepPolicy } from '#proto/wellspring/contract/v1/options_pb.ts'
 import {
   error as errorOption,
   Level,
@@ -12,6 +19,7 @@ import {
   Purity,
   service as serviceOption,
   step as stepOption,
+  type StepPolicy,
 } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { Code } from '#proto/google/rpc/code_pb.ts'
 import type { Policy } from './pipeline.ts'

@@ -1,8 +1,7 @@
 // A pipeline as data: steps, and where each request field comes from. A misspelt or mistyped binding does not
 // compile; check.ts says the same of pipelines at start, against the descriptors.
 import type { DescMessage, DescMethodUnary, MessageShape } from '@bufbuild/protobuf'
-import type { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { StepPolicy } from '#proto/wellspring/contract/v1/options_pb.ts'
+import type { Level, StepPolicy } from '#proto/wellspring/contract/v1/options_pb.ts'
 import type { Artifact } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import type { ChannelKind } from '#proto/wellspring/lab/v1/identity_pb.ts'
 import type { WellRole } from '#proto/wellspring/lab/v1/plan_pb.ts'

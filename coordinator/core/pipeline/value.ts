@@ -1,6 +1,11 @@
 // The types that bindings join: what a source gives, what a request field takes, and whether they fit.
-import type { DescEnum, DescField, DescMessage } from '@bufbuild/protobuf'
-import { getOption, ScalarType } from '@bufbuild/protobuf'
+import {
+  getOption,
+  ScalarType,
+  type DescEnum,
+  type DescField,
+  type DescMessage,
+} from '@bufbuild/protobuf'
 import { field as fieldOption } from '#proto/wellspring/contract/v1/options_pb.ts'
 import { ArtifactSchema } from '#proto/wellspring/lab/v1/artifact_pb.ts'
 import { ChannelKindSchema } from '#proto/wellspring/lab/v1/identity_pb.ts'

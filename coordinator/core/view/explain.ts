@@ -2,20 +2,21 @@
 import { create, toJson } from '@bufbuild/protobuf'
 import { TimestampSchema, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type { ExplainResponse, TimeSpent } from '#proto/wellspring/control/v1/control_pb.ts'
-import { ExplainResponseSchema, TimeSpentSchema } from '#proto/wellspring/control/v1/control_pb.ts'
+import {
+  ExplainResponseSchema,
+  TimeSpentSchema,
+  type ExplainResponse,
+  type TimeSpent,
+} from '#proto/wellspring/control/v1/control_pb.ts'
 import { ClosedBySchema, Verdict, VerdictSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { levelOf, parentOf, plateOf } from '@wellspring/lab/entity.ts'
 import { traceId } from '../keys.ts'
 import { imageOf, lifeOf, membersOf } from '../life.ts'
 import { nextOf } from './next.ts'
-import type { State } from '../standing.ts'
+import { isPlanned, knownHoles, runsOf, stateOf, type State } from '../standing.ts'
 import { groupOf } from '../context.ts'
-import { isPlanned, knownHoles, runsOf, stateOf } from '../standing.ts'
-import type { Task } from '../state.ts'
-import { isRetired } from '../state.ts'
-import type { Interval, Life } from '../timeline.ts'
-import { latestRuns, shareTime, traceNumber } from '../timeline.ts'
+import { isRetired, type Task } from '../state.ts'
+import { latestRuns, shareTime, traceNumber, type Interval, type Life } from '../timeline.ts'
 import { runViews, verdictOf } from './view.ts'
 import { wordOf } from './word.ts'
 

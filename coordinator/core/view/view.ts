@@ -2,25 +2,29 @@
 import { create, fromBinary } from '@bufbuild/protobuf'
 import { anyPack, timestampFromMs } from '@bufbuild/protobuf/wkt'
 import { Level } from '#proto/wellspring/contract/v1/options_pb.ts'
-import type {
-  AttemptView,
-  GetPlateResponse,
-  RunView,
-  WellView,
-} from '#proto/wellspring/control/v1/control_pb.ts'
 import {
   AttemptViewSchema,
   GetPlateResponseSchema,
   RunViewSchema,
   WellViewSchema,
+  type AttemptView,
+  type GetPlateResponse,
+  type RunView,
+  type WellView,
 } from '#proto/wellspring/control/v1/control_pb.ts'
-import type { Attempt, StepRun, Stopped } from '#proto/wellspring/journal/v1/state_pb.ts'
-import { RunState, RunStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
-import type { EntityStatus, PlateStopped } from '#proto/wellspring/record/v1/output_pb.ts'
+import {
+  RunState,
+  RunStateSchema,
+  type Attempt,
+  type StepRun,
+  type Stopped,
+} from '#proto/wellspring/journal/v1/state_pb.ts'
 import {
   EntityStatusSchema,
   PlateStoppedSchema,
   Verdict,
+  type EntityStatus,
+  type PlateStopped,
 } from '#proto/wellspring/record/v1/output_pb.ts'
 import { attemptFailure, failureOf } from '../attempts.ts'
 import { worse } from '../pipeline/bands.ts'
@@ -31,8 +35,7 @@ import { groupOf } from '../context.ts'
 import { objectsOf } from '../objects.ts'
 import { outputOf } from '../payload.ts'
 import { knownHoles, runsOf } from '../standing.ts'
-import type { Task } from '../state.ts'
-import { isRetired } from '../state.ts'
+import { isRetired, type Task } from '../state.ts'
 import { wayOut } from '../stop.ts'
 import { wordOf } from './word.ts'
 

@@ -1,5 +1,4 @@
-import { readPixels, subtractOffset } from '../pixels.ts'
-import type { Pixels } from '../pixels.ts'
+import { readPixels, subtractOffset, type Pixels } from '../pixels.ts'
 import { shapeColumns, shapeOf } from './shape.ts'
 
 export type Job = {

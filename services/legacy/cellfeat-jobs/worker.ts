@@ -1,7 +1,6 @@
 // Measures one job after another, beside the server's thread.
 import { parentPort } from 'node:worker_threads'
-import { measureObjects } from './measure.ts'
-import type { Job, Table } from './measure.ts'
+import { measureObjects, type Job, type Table } from './measure.ts'
 
 export type WorkerAnswer = Table | { readonly error: string }
 

@@ -1,9 +1,7 @@
 import { access } from 'node:fs/promises'
-import { createServer } from 'node:http'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { createWorkers } from './workers.ts'
-import type { Outcome } from './workers.ts'
+import { createWorkers, type Outcome } from './workers.ts'
 
 // imageqc: POST /assess {path, channel_kind, ceiling?, offset?} answers quality numbers. Port from PORT, 0 for any.
 // As grown in the lab: some numbers are strings, some errors are 200, and it gets slow before it gets busy.

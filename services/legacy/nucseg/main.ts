@@ -3,10 +3,8 @@ import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { readPixels, subtractOffset, writePng16 } from '../pixels.ts'
-import type { Pixels } from '../pixels.ts'
-import { segmentNuclei } from './segment.ts'
-import type { Field, Nucleus } from './segment.ts'
+import { readPixels, subtractOffset, writePng16, type Pixels } from '../pixels.ts'
+import { segmentNuclei, type Field, type Nucleus } from './segment.ts'
 
 // nucseg -i FILE -o DIR -d DONEFILE [-b LEVEL]
 // Counts nuclei in one image of a nuclear stain. Writes Image.csv, Nuclei.csv and Nuclei_labels.png.

@@ -1,7 +1,6 @@
 import type { Pixels } from '../pixels.ts'
 import { splitAtNecks } from './split.ts'
-import { foreground, varianceToMean } from './threshold.ts'
-import type { Foreground } from './threshold.ts'
+import { foreground, varianceToMean, type Foreground } from './threshold.ts'
 
 /** One nucleus. Bounds are pixels, the maxima exclusive, as CellProfiler counts them. */
 export type Nucleus = {

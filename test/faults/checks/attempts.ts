@@ -1,11 +1,11 @@
 // I9: attempts keep the policy, and what is parked is in the dead letters, once a generation.
 import { fromBinary } from '@bufbuild/protobuf'
-import type { StepRun } from '#proto/wellspring/journal/v1/state_pb.ts'
 import {
   PlateStateSchema,
   RunState,
   SiteStateSchema,
   WellStateSchema,
+  type StepRun,
 } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { Evidence } from '../evidence.ts'
 import { once } from './names.ts'

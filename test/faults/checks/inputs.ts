@@ -1,10 +1,9 @@
 // I4: a fan-in result lists exactly the committed inputs. Pure and idempotent steps may run ahead of commits: what
 // counts is what is published.
 import type { Evidence, JudgedStep } from '../evidence.ts'
-import type { Found } from './records.ts'
+import { latestCloses, placeOf, results, resultsByRevision, type Found } from './records.ts'
 import type { StepResultSchema } from '#proto/wellspring/record/v1/output_pb.ts'
 import { planned } from './names.ts'
-import { latestCloses, placeOf, results, resultsByRevision } from './records.ts'
 
 type Result = Found<typeof StepResultSchema>
 

@@ -5,7 +5,6 @@ import { PlateStateSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { CommandSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import type { CommittedRecord, Evidence } from '../evidence.ts'
 import { once, planned, plateOf } from './names.ts'
-import type { Lost } from './records.ts'
 import {
   announcementsLost,
   deadLetters,
@@ -15,6 +14,7 @@ import {
   losses,
   placeOf,
   tryDecode,
+  type Lost,
 } from './records.ts'
 
 /** By the clocks of two processes on one machine. */

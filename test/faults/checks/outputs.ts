@@ -4,8 +4,7 @@ import type { Checkpoint } from '#proto/wellspring/journal/v1/state_pb.ts'
 import type { CommittedRecord, Evidence } from '../evidence.ts'
 import { once } from './names.ts'
 import { entryOf } from './records.ts'
-import type { Transaction } from './transactions.ts'
-import { placeName, transactions } from './transactions.ts'
+import { placeName, transactions, type Transaction } from './transactions.ts'
 
 export type Flush = {
   readonly checkpoint: Checkpoint

@@ -1,6 +1,5 @@
 // Committed records, decoded, with where they were found.
-import { fromBinary } from '@bufbuild/protobuf'
-import type { DescMessage, MessageShape } from '@bufbuild/protobuf'
+import { fromBinary, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
 import { CheckpointSchema, OwnerSchema } from '#proto/wellspring/journal/v1/state_pb.ts'
 import { ImageAcquiredSchema } from '#proto/wellspring/record/v1/input_pb.ts'
 import {

@@ -1,12 +1,10 @@
 // I10: no close names as never arrived what was waiting in the topic when its deadline fell due.
 import { durationMs } from '@bufbuild/protobuf/wkt'
-import type { LevelClosed } from '#proto/wellspring/record/v1/output_pb.ts'
-import { ClosedBy } from '#proto/wellspring/record/v1/output_pb.ts'
+import { ClosedBy, type LevelClosed } from '#proto/wellspring/record/v1/output_pb.ts'
 import type { Evidence } from '../evidence.ts'
 import { once, planned, plateOf } from './names.ts'
 import { closes, images, placeOf } from './records.ts'
-import type { Flush } from './outputs.ts'
-import { flushes } from './outputs.ts'
+import { flushes, type Flush } from './outputs.ts'
 
 /** An announcement is in the topic at the latest so long after its time stamp, unless the run says otherwise. */
 const ANNOUNCE_MS_MAX = 2_000

@@ -1,8 +1,7 @@
 // The kinds of trouble, each carried out from its start to its end.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { throwBombs } from './bomb.ts'
-import type { Kind, KindFault, Variant } from './draw.ts'
-import { KINDS } from './draw.ts'
+import { KINDS, type Kind, type KindFault, type Variant } from './draw.ts'
 import { moveShareAway, sendLargest } from './entities.ts'
 import type { Ground } from './ground.ts'
 import { sendOdd } from './odd.ts'

@@ -2,8 +2,7 @@
 import { taskOf } from '@wellspring/kafka/partition.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RawBatch } from '../batch.ts'
-import type { Bomb } from '../bombs.ts'
-import { bombBatch, BOMBS } from '../bombs.ts'
+import { bombBatch, BOMBS, type Bomb } from '../bombs.ts'
 import type { Ground } from './ground.ts'
 
 export type Bombs = ReadonlyMap<Bomb, RawBatch>

@@ -3,11 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from '@wellspring/kafka/client.ts'
 import { surely } from '../feed.ts'
 import { produceBatch } from '../raw.ts'
-import type { Bombs } from './bomb.ts'
-import { makeBombs } from './bomb.ts'
+import { makeBombs, type Bombs } from './bomb.ts'
 import type { Kind } from './draw.ts'
-import type { Ground } from './ground.ts'
-import { newNotes } from './ground.ts'
+import { newNotes, type Ground } from './ground.ts'
 import { hostilePosts } from './otlp.ts'
 
 const limits = { againMs: 250, triesMax: 80 } as const

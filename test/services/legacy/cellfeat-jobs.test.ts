@@ -5,8 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { writePng16 } from '../../../services/legacy/pixels.ts'
-import { startProgram } from './programs.ts'
-import type { Program } from './programs.ts'
+import { startProgram, type Program } from './programs.ts'
 import { synthetic } from './synthetic.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'cellfeat-'))

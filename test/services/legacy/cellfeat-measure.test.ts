@@ -4,8 +4,7 @@ import { parse } from 'csv-parse/sync'
 import { tableOf } from '../../../services/legacy/cellfeat-jobs/measure.ts'
 import { shapeColumns } from '../../../services/legacy/cellfeat-jobs/shape.ts'
 import { segmentNuclei } from '../../../services/legacy/nucseg/segment.ts'
-import { readPixels } from '../../../services/legacy/pixels.ts'
-import type { Pixels } from '../../../services/legacy/pixels.ts'
+import { readPixels, type Pixels } from '../../../services/legacy/pixels.ts'
 import { csvRows, inData, needsData } from './shared-data.ts'
 
 const size = { widthPx: 120, heightPx: 90 }

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { csvRows, inData, needsData } from './shared-data.ts'
-import { startProgram } from './programs.ts'
-import type { Program } from './programs.ts'
+import { startProgram, type Program } from './programs.ts'
 
 let program: Program
 before(async () => {

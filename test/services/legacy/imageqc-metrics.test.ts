@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { measure } from '../../../services/legacy/imageqc-http/metrics.ts'
-import type { Metrics } from '../../../services/legacy/imageqc-http/metrics.ts'
+import { measure, type Metrics } from '../../../services/legacy/imageqc-http/metrics.ts'
 import { plan } from '../../../services/legacy/imageqc-http/slope.ts'
 import { readPixels } from '../../../services/legacy/pixels.ts'
 import { csvRows, inData, needsData } from './shared-data.ts'

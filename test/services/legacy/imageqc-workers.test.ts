@@ -4,8 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { createWorkers } from '../../../services/legacy/imageqc-http/workers.ts'
-import type { Limits } from '../../../services/legacy/imageqc-http/workers.ts'
+import { createWorkers, type Limits } from '../../../services/legacy/imageqc-http/workers.ts'
 import { writePng16 } from '../../../services/legacy/pixels.ts'
 
 const limits: Limits = {

@@ -5,8 +5,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { readPixels } from '../../../services/legacy/pixels.ts'
-import { segmentNuclei } from '../../../services/legacy/nucseg/segment.ts'
-import type { Nucleus } from '../../../services/legacy/nucseg/segment.ts'
+import { segmentNuclei, type Nucleus } from '../../../services/legacy/nucseg/segment.ts'
 import { csvRows, inData, needsData } from './shared-data.ts'
 
 const program = resolve(import.meta.dirname, '../../../services/legacy/nucseg/main.ts')

@@ -9,8 +9,7 @@ import { deflateSync } from 'node:zlib'
 import { readPixels, subtractOffset } from '../../../services/legacy/pixels.ts'
 import { height, readKinds, refusedKinds, width } from '../../formats/kinds.ts'
 import { pngFile } from '../../formats/png-file.ts'
-import type { Compression, Page } from '../../formats/tiff-file.ts'
-import { ramp, tiffFile } from '../../formats/tiff-file.ts'
+import { ramp, tiffFile, type Compression, type Page } from '../../formats/tiff-file.ts'
 
 const folder = await mkdtemp(join(tmpdir(), 'pixel-kinds-'))
 after(() => rm(folder, { recursive: true }))
