@@ -1,4 +1,5 @@
 // The coordinator: all its parts on one page, and who owns their lifetime.
+import { lendBuffer } from './lent-buffer.ts'
 import { openGrpcCaller } from './calls/grpc.ts'
 import { readConfig } from './config.ts'
 import { serveControl } from './control/server.ts'
@@ -42,6 +43,8 @@ function stackOf(error: unknown): string {
 }
 
 async function main(): Promise<void> {
+  const slower = lendBuffer()
+  if (slower !== undefined) logger('warn', 'messages are encoded more slowly', { why: slower })
   const { pipeline: spec } = (await import(config.pipeline)) as { pipeline: PipelineSpec }
   const pipeline = loadPipeline(spec)
   await createTopics({ ...config, clientId: config.instance, logger })

@@ -1,6 +1,5 @@
 // Entities by key, kept as the bytes that state.v1 holds, with the busy ones decoded: a million images fit, and what a
 // flush writes is what a restore reads.
-import './lent-buffer.ts'
 import { create, type DescMessage, type MessageShape } from '@bufbuild/protobuf'
 import { PART_BYTES_MAX, encoded, pieces, type Cut } from './cut.ts'
 import { packedBytes } from './packed.ts'

@@ -7,6 +7,7 @@ import type { Pipeline } from '../../coordinator/core/pipeline/pipeline.ts'
 import { taskOf } from '@wellspring/kafka/partition.ts'
 import { host, type Host } from '../../coordinator/task/host.ts'
 import type { OutgoingRecord } from '@wellspring/kafka/client.ts'
+import { lendBuffer } from '../../coordinator/lent-buffer.ts'
 import { systemClock } from '../../coordinator/clock.ts'
 import { OWNER_KEY } from '../../coordinator/task/batch.ts'
 import { limits } from '../../coordinator/task/limits.ts'
@@ -34,6 +35,7 @@ export type EngineOptions = {
 }
 
 export async function openEngine({ tasks, pipeline, answer }: EngineOptions): Promise<Engine> {
+  lendBuffer()
   const ends = new Map<string, number>()
   const clock = systemClock()
   const bounds = { ...limits }
