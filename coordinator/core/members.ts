@@ -50,13 +50,15 @@ export function isImageDone(task: Task, image: ImageState): boolean {
   return standing(task, Level.IMAGE, image.runs) === 'done'
 }
 
-/** Expected and done members of a site, well or plate. */
+/** Expected members of a site, well or plate, and those of them that are done: others may have come beside them. */
 export function closeCount(task: Task, key: string): Counts {
   const group = groupOf(task, key)
-  if (!task.shape(plateOf(key))) return { expected: 0, done: 0 }
+  const shape = task.shape(plateOf(key))
+  if (!shape) return { expected: 0, done: 0 }
+  const isPlanned = (image: ImageState): boolean => shape.imageSet.has(imageName(image))
   const done =
     group && 'images' in group
-      ? group.images.filter((one) => isImageDone(task, one)).length
+      ? group.images.filter((one) => isPlanned(one) && isImageDone(task, one)).length
       : count(group?.members ?? new Uint8Array(), Member.DONE)
   return { expected: expectedOf(task, key), done }
 }

@@ -79,6 +79,19 @@ test('I1: an outcome that is told twice ends its run once', () => {
   assert.equal(plate.results().length, before)
 })
 
+test('I4: an image that the plan does not name is not among the members that are done', () => {
+  const plate = story(levels)
+  plate.announce(['A01/t0/s1/z0/GFP', ...IMAGES])
+  plate.plan()
+  plate.answerAll()
+  const closes = plate.closes().filter(({ entity }) => entity === `${PLATE}/A01/t0/s1`)
+  assert.deepEqual(
+    closes.map(({ done, expected }) => [done, expected]),
+    closes.map(() => [2, 2]),
+  )
+  assert.ok(closes.length > 0)
+})
+
 test('T2: a flush writes to the partitions of its task alone', () => {
   const batch = emptyBatch()
   const head = {

@@ -35,14 +35,9 @@ export const stateMutants: readonly Mutant[] = [
     tests: [decided()],
   },
   {
-    name: 'count every member of a site twice as done',
-    edits: [
-      core('members')(
-        'group.images.filter((one) => isImageDone(task, one)).length',
-        '2 * group.images.filter((one) => isImageDone(task, one)).length',
-      ),
-    ],
-    tests: [decided()],
+    name: 'count images that the plan does not name as done members',
+    edits: [core('members')('isPlanned(one) && isImageDone', 'isImageDone')],
+    tests: [asserted('I4')],
   },
   {
     name: 'take an outcome of a run that is not under way',
